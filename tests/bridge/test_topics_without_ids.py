@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.consumer import Bridge
-from marquee.bridge.kafka_client import TopicIds, consumer
+from marquee.bridge.kafka_client import TopicIds, create_consumer
 from marquee.bridge.recreated_topic import check_committed_record, check_not_recreated
 from marquee.config.settings import Settings
 from marquee.errors import TopicRecreated
@@ -95,11 +95,11 @@ def test_commit_of_a_topic_without_id_finds_a_recreated_topic(old_kafka: tuple[E
     run_until_accepted(settings, 20)
     commit, time_ms = TopicPartition("movielog", 0, 20), "1700000000019"
     assert time_ms.encode() in proxy.commits[-1]
-    check_committed_record(consumer(settings), commit, time_ms)
+    check_committed_record(create_consumer(settings), commit, time_ms)
     broker.recreate_topic("movielog", 1)
     produce(address, 40, 1_700_000_100_000)
     with pytest.raises(TopicRecreated, match="record at offset 19 is of 1700000100019 ms"):
-        check_committed_record(consumer(settings), commit, time_ms)
+        check_committed_record(create_consumer(settings), commit, time_ms)
 
 
 class StartedOver:

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from tests.support.records import rows
 
-from marquee.db.migrate import DIALECTS, MIGRATIONS, load, migrate
+from marquee.db.migrate import DIALECTS, MIGRATIONS, load_migrations, migrate
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, MigrationError
 
@@ -62,14 +62,14 @@ def test_migrate_schema_equals_schema_txt(url: str) -> None:
 
 def test_migrate_applies_files_in_order_once(empty: str, kind: str) -> None:
     """A second call applies nothing."""
-    expected = [name for migration in load(MIGRATIONS, kind) for name in migration.files]
+    expected = [name for migration in load_migrations(MIGRATIONS, kind) for name in migration.files]
     assert migrate(empty) == expected
     assert migrate(empty) == []
 
 
 def test_migrations_each_number_has_one_name_on_both_kinds() -> None:
     """Each number has one name, and exists for both kinds of database."""
-    numbers = [{migration.number for migration in load(MIGRATIONS, dialect)} for dialect in DIALECTS]
+    numbers = [{migration.number for migration in load_migrations(MIGRATIONS, dialect)} for dialect in DIALECTS]
     assert numbers[0] == numbers[1]
     names = {path.name.split(".")[0] for path in MIGRATIONS.glob("*.sql")}
     assert len(names) == len(numbers[0])
@@ -149,7 +149,7 @@ def test_load_misnamed_file_raises(tmp_path: Path) -> None:
     """The message names the file."""
     (tmp_path / "3_movies.sql").write_text("SELECT 1")
     with pytest.raises(MigrationError, match=r"3_movies\.sql is not a migration"):
-        load(tmp_path, "postgresql")
+        load_migrations(tmp_path, "postgresql")
 
 
 @pytest.mark.servers
@@ -162,7 +162,7 @@ def test_migrate_concurrent_calls_apply_each_file_once(empty_url: str) -> None:
     for thread in threads:
         thread.join()
     names = [name for names in applied for name in names]
-    assert sorted(names) == sorted(name for m in load(MIGRATIONS, "postgresql") for name in m.files)
+    assert sorted(names) == sorted(name for m in load_migrations(MIGRATIONS, "postgresql") for name in m.files)
 
 
 def test_migrate_no_database_raises_unavailable() -> None:

@@ -92,7 +92,7 @@ def test_rollups_replayed_records_change_their_table(postgres_database: Database
     with postgres_database.transaction() as cursor:  # As an older parser left it.
         cursor.execute('UPDATE quarantine SET raw = %s WHERE "offset" = 2', (watch(2, 3).encode(),))
     rollups.roll_up(postgres_database)
-    quarantine.replay(postgres_database, quarantine.Selection(), EventParser(ZoneInfo("UTC"), 10))
+    quarantine.replay_records(postgres_database, quarantine.Selection(), EventParser(ZoneInfo("UTC"), 10))
     assert rows(postgres_database, "SELECT count(*) FROM watches") == [(2,)]
     assert differences(postgres_database) == {}
     rollups.roll_up(postgres_database)

@@ -18,7 +18,7 @@ from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.ingest.handler import IngestHandler
 from marquee.ingest.http_events import PARTITIONS, EventsReceipt, write_events
-from marquee.ingest.quarantine import Selection, replay
+from marquee.ingest.quarantine import Selection, replay_records
 
 PARSER = JsonRecordParser(5, by_id=True)
 EACH = [text.encode() for text in EXAMPLES]
@@ -70,14 +70,14 @@ def test_write_events_id_that_stands_for_none_loses_nothing(
     """Two events with it are refused and kept, not one event and its repetition; a replay stores both."""
     outcome = write(plain_database, rating(id), rating(id, rating=2), rating("own"))
     assert (outcome.accepted, outcome.repeated, [e.category for e in outcome.refused]) == (1, 0, ["event_id"] * 2)
-    assert replay(plain_database, Selection(), parser).moved == {"ratings": 2}
+    assert replay_records(plain_database, Selection(), parser).moved == {"ratings": 2}
 
 
 def test_quarantine_replay_reads_json(database: Database, parser: EventParser) -> None:
     """A rating of the scale to 10 moves to its table once the parser knows the scale."""
     write(database, rating("a", rating=9), rating("b", rating=2))
-    assert replay(database, Selection(), parser).remaining == 1
-    moved = replay(database, Selection(), EventParser(UTC, 10))
+    assert replay_records(database, Selection(), parser).remaining == 1
+    moved = replay_records(database, Selection(), EventParser(UTC, 10))
     assert (moved.moved, moved.remaining) == ({"ratings": 1}, 0)
     assert record_counts.count_all(database) == record_counts.count_records(database)
 

@@ -59,7 +59,7 @@ def test_pseudonyms_replace_ids_on_every_way_in(database: Database, parser: Even
     write_impressions(database, ImpressionBatch("i", tuple(shown)), reader)
     with database.transaction() as cursor:
         cursor.execute("UPDATE quarantine SET raw = %s WHERE partition = 3", (rate(7, 4).encode(),))
-    quarantine.replay(database, quarantine.Selection(), parser, reader)
+    quarantine.replay_records(database, quarantine.Selection(), parser, reader)
     for table, expected in (("watches", 1), ("watch_sessions", 1), ("impressions", 2)):
         assert rows(database, f"SELECT user_id, count(*) FROM {table} GROUP BY 1") == [(seven, expected)], table
     ratings = dict(rows(database, "SELECT user_id, count(*) FROM ratings GROUP BY 1"))
@@ -121,7 +121,7 @@ def test_replay_drops_quarantined_records_of_marked_user(plain_database: Databas
     """A record that was quarantined before the mark becomes no row when it is replayed."""
     write_batch(plain_database, batch([rate(42, 9), rate(7, 9), rate(7, 5)]), parser)
     mark(plain_database, "42")
-    result = quarantine.replay(plain_database, quarantine.Selection(), EventParser(UTC, 10), MarkReader(KEY))
+    result = quarantine.replay_records(plain_database, quarantine.Selection(), EventParser(UTC, 10), MarkReader(KEY))
     assert result.moved == {"ratings": 1, DROPPED: 1}
     counts = record_counts.count_records(plain_database)
     assert (counts.records, counts.by_table["ratings"], counts.quarantined) == (3, 2, 0)

@@ -39,7 +39,7 @@ def test_replay_moves_records_that_are_events_now(database: Database, parser: Ev
     """They reach their table, watch session and running totals; the rest stays in quarantine."""
     write_batch(database, batch(RECORDS, 10), parser)
     moved = {"watches": 1, "ratings": 1, "recommendation_requests": 1, "accounts": 1}
-    assert quarantine.replay(database, Selection(), FIXED) == ReplayResult(moved, 2)
+    assert quarantine.replay_records(database, Selection(), FIXED) == ReplayResult(moved, 2)
     counts = record_counts.count_records(database)
     assert counts.records == len(RECORDS)
     assert counts == record_counts.count_all(database)
@@ -54,9 +54,9 @@ def test_replay_moves_records_that_are_events_now(database: Database, parser: Ev
 def test_replay_repeated_or_redelivered_changes_nothing(database: Database, parser: EventParser) -> None:
     """A second replay moves nothing, and a redelivery inserts nothing."""
     write_batch(database, batch(RECORDS), parser)
-    quarantine.replay(database, Selection(), FIXED)
+    quarantine.replay_records(database, Selection(), FIXED)
     before = record_counts.count_records(database)
-    assert quarantine.replay(database, Selection(), FIXED) == ReplayResult({}, 2)
+    assert quarantine.replay_records(database, Selection(), FIXED) == ReplayResult({}, 2)
     assert write_batch(database, batch(RECORDS), FIXED) == WriteCounts()
     assert record_counts.count_records(database) == before
 
@@ -65,20 +65,20 @@ def test_selection_filters_by_category_and_time(database: Database, parser: Even
     """Of Kafka's times, the lower bound is included and the upper is not."""
     write_batch(database, batch(["", "x", "", "2026-02-14T00:09,1,GET /rate/a+=9"]), parser)
     times = [datetime.fromtimestamp(1_790_000_000 + n / 1000, UTC) for n in range(4)]
-    found = quarantine.categories(database, Selection())
+    found = quarantine.count_categories(database, Selection())
     assert [(row.category, row.records) for row in found] == [("empty", 2), ("rating", 1), ("time", 1)]
-    assert [record.offset for record in quarantine.newest(database, Selection("empty"), 9)] == [2, 0]
+    assert [record.offset for record in quarantine.list_newest(database, Selection("empty"), 9)] == [2, 0]
     between = Selection(since=times[1], until=times[3])
-    assert [record.offset for record in quarantine.newest(database, between, 9)] == [2, 1]
-    assert quarantine.replay(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).remaining == 0
-    assert [record.offset for record in quarantine.newest(database, Selection(), 2)] == [2, 1]
+    assert [record.offset for record in quarantine.list_newest(database, between, 9)] == [2, 1]
+    assert quarantine.replay_records(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).remaining == 0
+    assert [record.offset for record in quarantine.list_newest(database, Selection(), 2)] == [2, 1]
 
 
 def test_replay_unstorable_event_stays_in_quarantine(database: Database, parser: EventParser) -> None:
     """The other records of its chunk move."""
     write_batch(database, batch(RECORDS), parser)
     faulty = StubParser({"nonsense": UNSTORABLE_EVENTS["nul"]}, ignored_prefix="?")
-    result = quarantine.replay(database, Selection(), faulty)
+    result = quarantine.replay_records(database, Selection(), faulty)
     assert sum(result.moved.values()) == 4
     assert record_counts.count_records(database) == record_counts.count_all(database)
     assert record_counts.count_records(database).quarantined == 2
@@ -98,7 +98,7 @@ def test_replay_concurrent_with_redelivery_moves_each_record_once(
             if number % 2:
                 write_batch(plain_database, batch(records), FIXED)
             else:
-                quarantine.replay(plain_database, Selection(), FIXED)
+                quarantine.replay_records(plain_database, Selection(), FIXED)
         except BaseException as error:
             failures.append(error)
 

@@ -23,7 +23,7 @@ from marquee.db.pool import Database
 from marquee.errors import ObjectStoreUnavailable
 from marquee.monitoring.controller import act
 from marquee.registry import rollout
-from marquee.registry.experiment_steps import hold, replace_versions
+from marquee.registry.experiment_steps import hold_experiment, replace_versions
 from marquee.registry.gate_report import load_reports
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.release import iter_releases, read_current_release
@@ -120,7 +120,7 @@ def test_run_after_another_publisher_leaves_its_release(
 def test_run_on_hold_takes_no_step(database: Database, experiment_stream: ExperimentStream, store: FileStore) -> None:
     """A person keeps even a harmful arm; the alert tells of it."""
     start_canary(store, declare(), age=HOUR, mean=1.5)
-    held = hold(store, read_timeline(store).name, on_hold=True, author="ann")
+    held = hold_experiment(store, read_timeline(store).name, on_hold=True, author="ann")
     now = datetime.now(UTC)
     experiment_stream.rate_much(now)
     make_controller(store).run(database, store, now)

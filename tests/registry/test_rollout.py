@@ -9,7 +9,7 @@ from tests.registry.models import AUTHOR, forge, make_model, overwrite, store_mo
 
 from marquee.errors import ArtifactRefused, ReleaseError
 from marquee.registry.arm_assignment import Arm, assign_arm
-from marquee.registry.experiment_steps import end_experiment, hold, replace_versions, start_experiment
+from marquee.registry.experiment_steps import end_experiment, hold_experiment, replace_versions, start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, iter_releases, new_release, publish_release, read_current_release
 from marquee.registry.rollout import canary, promote, rollback, split
@@ -227,10 +227,10 @@ def test_replace_versions_on_hold_replaced_or_ended_meanwhile_is_refused(
     arms = (Arm("control", versions[0], 0.5), Arm("other", versions[1], 0.5))
     running = start_experiment(file_store, "recipes", arms, enrolled=0.2, **AUTHOR)
     new = {"control": versions[2], "other": versions[3]}
-    hold(file_store, "recipes", on_hold=True, **AUTHOR)
+    hold_experiment(file_store, "recipes", on_hold=True, **AUTHOR)
     with pytest.raises(ReleaseError, match="on hold"):
         replace_versions(file_store, running, new, **AUTHOR, reason="nightly")
-    hold(file_store, "recipes", on_hold=False, **AUTHOR)
+    hold_experiment(file_store, "recipes", on_hold=False, **AUTHOR)
     replaced = replace_versions(file_store, running, new, **AUTHOR, reason="nightly")
     assert ([arm.version for arm in replaced.arms], replaced.salt) == (versions[2:], running.salt)
     assert (replaced.enrolled, replaced.previous, replaced.experiment) == (0.2, 1, "recipes")

@@ -17,7 +17,7 @@ from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.bridge.health_file import touch
-from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, position, strictly_increasing
+from marquee.bridge.kafka_client import TopicIds, create_consumer, end_offsets, position, strictly_increasing
 from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.bridge.recreated_topic import check_committed_record, check_not_recreated
 from marquee.config.settings import Settings
@@ -83,7 +83,7 @@ class Bridge:
                 "records would be taken for those that are written",
                 self._settings.kafka_topic,
             )
-        self._consumer = consumer(
+        self._consumer = create_consumer(
             self._settings,
             on_commit=self._on_commit,
             error_cb=self._on_error,
@@ -171,7 +171,7 @@ class Bridge:
         for committed in self._consumer.committed(partitions, timeout=10.0):
             self._floors[committed.partition] = committed.offset
             if committed.offset > 0 and committed.metadata:
-                check_committed_record(consumer(self._settings), committed, committed.metadata)
+                check_committed_record(create_consumer(self._settings), committed, committed.metadata)
 
     def _topic_was_replaced(self) -> bool:
         """Query the topic's id, use a new one for later batches, and return whether it is new."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def consumer(settings: Settings, **callbacks: Any) -> Consumer:
+def create_consumer(settings: Settings, **callbacks: Any) -> Consumer:
     """Create a consumer in the bridge's group without automatic commits.
 
     It starts from the group's commit, or else from the beginning: records that are older than the bridge

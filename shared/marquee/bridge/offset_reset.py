@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from marquee.bridge.kafka_client import TopicIds, consumer
+from marquee.bridge.kafka_client import TopicIds, create_consumer
 from marquee.config.kafka_options import consumer_group
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -73,7 +73,7 @@ def reset_offsets(settings: Settings, database: Database, *, apply: bool = True)
         )
     rows = database.read(_WRITTEN, (topic_id,), deadline_ms=int(DEADLINE_S * 1000))
     written = {partition: read_ranges(ranges) for partition, ranges in rows}
-    client = consumer(settings)
+    client = create_consumer(settings)
     try:
         return _reset(client, topic, written, apply)
     except KafkaException as error:

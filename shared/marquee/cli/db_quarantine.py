@@ -35,12 +35,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     chosen = Selection(args.category, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
-            _list(quarantine.categories(database, chosen), args.json)
+            _list(quarantine.count_categories(database, chosen), args.json)
         elif args.action == "show":
-            _show(quarantine.newest(database, chosen, args.limit), args.json)
+            _show(quarantine.list_newest(database, chosen, args.limit), args.json)
         else:
             parser = EventParser(settings.time_zone, settings.rating_max)
-            _print_replay(quarantine.replay(database, chosen, parser, MarkReader(settings.privacy_key)), args.json)
+            _print_replay(
+                quarantine.replay_records(database, chosen, parser, MarkReader(settings.privacy_key)), args.json
+            )
     return 0
 
 

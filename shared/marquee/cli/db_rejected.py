@@ -34,13 +34,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     selection = RejectedSelection(args.id, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
-            _list(rejected.reasons(database, selection), args.json)
+            _list(rejected.count_reasons(database, selection), args.json)
         elif args.action == "show":
-            _show(rejected.newest(database, selection, args.limit), args.json)
+            _show(rejected.list_newest(database, selection, args.limit), args.json)
         else:
             parser = EventParser(settings.time_zone, settings.rating_max)
             handler = IngestHandler(database, parser, MarkReader(settings.privacy_key))
-            _replayed(rejected.replay(database, selection, lambda event: _accepts(handler, event)), args.json)
+            _replayed(rejected.replay_events(database, selection, lambda event: _accepts(handler, event)), args.json)
     return 0
 
 

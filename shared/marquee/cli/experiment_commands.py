@@ -19,7 +19,7 @@ from marquee.db.pool import Database
 from marquee.errors import ReleaseError
 from marquee.experiments.lifecycle import PREFIX, read_declaration, start
 from marquee.experiments.secondary_metrics import DIFFERS, assess_secondary
-from marquee.registry.experiment_steps import end_experiment, hold
+from marquee.registry.experiment_steps import end_experiment, hold_experiment
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, find_serving_release, iter_releases
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         release = end_experiment(store, args.name or _running_name(store), keep=args.keep, **signed)
     else:
         on_hold = args.action == "hold"
-        release = hold(store, args.name or _running_name(store), on_hold=on_hold, **signed)
+        release = hold_experiment(store, args.name or _running_name(store), on_hold=on_hold, **signed)
     print_step(release, as_json=args.json)
     return 0
 

@@ -50,13 +50,13 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
     applied: list[str] = []
     with closing(Database(url, statement_timeout_ms=0)) as database:
         _warn_of_newer_files(database, directory)
-        for migration in load(directory, _dialect(database)):
+        for migration in load_migrations(directory, _dialect(database)):
             if _apply(database, migration, directory):
                 applied += migration.files
     return applied
 
 
-def load(directory: Path, dialect: str) -> list[Migration]:
+def load_migrations(directory: Path, dialect: str) -> list[Migration]:
     """Return the migrations of ``directory`` for a database of this dialect, in order."""
     by_number: dict[int, dict[str, str]] = {}
     for path in sorted(directory.glob("*.sql"), key=lambda path: (path.name[:4], path.name.count("."))):

@@ -214,7 +214,7 @@ def _select_or_insert(cursor: Any, select: str, parameters: Mapping[str, object]
     return row
 
 
-def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggregated: OffsetRanges) -> None:
+def save_offsets(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggregated: OffsetRanges) -> None:
     """Mark the batch as written, and add its new rows by table to the running totals."""
     parameters = {
         "topic_key": entry.topic_key,

@@ -95,7 +95,7 @@ class _Chunk:
     last: int
 
 
-def categories(database: Database, selection: Selection) -> list[CategoryCount]:
+def count_categories(database: Database, selection: Selection) -> list[CategoryCount]:
     """Return the categories of the selected records, the most frequent first."""
     condition, values = selection.condition()
     query = f"SELECT category, count(*), min(time), max(time) FROM quarantine q WHERE {condition} "  # noqa: S608
@@ -104,7 +104,7 @@ def categories(database: Database, selection: Selection) -> list[CategoryCount]:
         return [CategoryCount(*row) for row in cursor.fetchall()]
 
 
-def newest(database: Database, selection: Selection, limit: int) -> list[QuarantinedRecord]:
+def list_newest(database: Database, selection: Selection, limit: int) -> list[QuarantinedRecord]:
     """Return the newest of the selected records."""
     condition, values = selection.condition()
     query = (
@@ -122,7 +122,7 @@ def _quarantined_record(row: tuple[Any, ...]) -> QuarantinedRecord:
     return QuarantinedRecord(topic, partition, offset, time, category, detail, bytes(raw))
 
 
-def replay(
+def replay_records(
     database: Database, selection: Selection, parser: EventParser, reader: MarkReader | None = None
 ) -> ReplayResult:
     """Parse the selected records again, and move those that are events now to their tables.

@@ -75,14 +75,14 @@ class RejectedReplay:
     cut: int
 
 
-def reasons(database: Database, selection: RejectedSelection) -> list[ReasonCount]:
+def count_reasons(database: Database, selection: RejectedSelection) -> list[ReasonCount]:
     """Return the reasons of the selected events, the most frequent first."""
     with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute(_COUNT, selection.parameters())
         return [ReasonCount(*row) for row in cursor.fetchall()]
 
 
-def newest(database: Database, selection: RejectedSelection, limit: int) -> list[StoredEvent]:
+def list_newest(database: Database, selection: RejectedSelection, limit: int) -> list[StoredEvent]:
     """Return the newest of the selected events."""
     with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         parameters = {"after": 0, "limit": limit, **selection.parameters()}
@@ -90,7 +90,9 @@ def newest(database: Database, selection: RejectedSelection, limit: int) -> list
         return [_stored_event(row) for row in cursor.fetchall()]
 
 
-def replay(database: Database, selection: RejectedSelection, accept: Callable[[StoredEvent], bool]) -> RejectedReplay:
+def replay_events(
+    database: Database, selection: RejectedSelection, accept: Callable[[StoredEvent], bool]
+) -> RejectedReplay:
     """Handle the selected events again with ``accept``; remove those that it accepts.
 
     An event is removed after its rows were committed. A replay can be interrupted and repeated, because the

@@ -182,7 +182,7 @@ def write_parsed(
     """Write the new rows of a batch of ``records``, their watch sessions, and the ledger."""
     written = write_rows(cursor, entry.topic_key, entry.partition, parsed, bounds, copy=copy)
     unaggregated = watch_sessions.aggregate_when_due(cursor, entry, records, written[WATCH.table])
-    written_offsets.save(cursor, entry, written.by_record_table, unaggregated)
+    written_offsets.save_offsets(cursor, entry, written.by_record_table, unaggregated)
     return written
 
 

@@ -51,7 +51,7 @@ def start_experiment(
     return _publish(store, change, expected)
 
 
-def hold(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: str = "") -> Release:
+def hold_experiment(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: str = "") -> Release:
     """Stop or resume the automatic steps of experiment ``name``; do nothing if that is already so.
 
     Raises :class:`ReleaseError` if the experiment does not run.
