@@ -51,9 +51,9 @@ class EventsReceipt(msgspec.Struct, frozen=True):
     ``accepted`` were written now; ``repeated`` had been written before, or occur twice; ``refused`` are in quarantine.
     """
 
-    accepted: int = 0
-    repeated: int = 0
-    refused: tuple[RefusedEvent, ...] = ()
+    accepted: int
+    repeated: int
+    refused: tuple[RefusedEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
