@@ -8,12 +8,15 @@ from dashboards.alert_rule import AlertRule
 STREAM_SILENT = AlertRule(
     "stream-silent",
     "Stream silent",
-    """
-SELECT topic, extract(epoch FROM $__timeTo()::timestamptz - max(time))::float8 AS seconds
-FROM deliveries_per_minute JOIN topics USING (topic_key)
-WHERE time <= $__timeTo()::timestamptz
-  AND time > (SELECT max(time) FROM deliveries_per_minute WHERE time <= $__timeTo()::timestamptz) - INTERVAL '1 day'
-GROUP BY topic""",
+    f"""
+WITH newest AS (
+    SELECT topic, max(time) AS time FROM deliveries_per_minute JOIN topics USING (topic_key)
+    WHERE time <= $__timeTo()::timestamptz
+      AND time > (SELECT max(time) FROM deliveries_per_minute WHERE time <= $__timeTo()::timestamptz) - INTERVAL '1 day'
+    GROUP BY topic
+)
+SELECT {stream.LOG_OR_HTTP} AS topic, extract(epoch FROM $__timeTo()::timestamptz - max(time))::float8 AS seconds
+FROM newest WHERE {stream.OF_THE_LOG} GROUP BY 1""",  # noqa: S608
     300,
     "s",
     "2m",

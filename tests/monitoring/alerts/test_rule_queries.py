@@ -104,6 +104,15 @@ def test_stream_silent_one_of_two_topics_fires(module_database: Database) -> Non
     assert values_above(module_database, "stream-silent") == [({"topic": "movielog2"}, 600.0)]
 
 
+def test_stream_silent_events_over_http_are_not_expected_beside_a_log(module_database: Database) -> None:
+    """One user who rated a movie alerts nobody; without a log, all sources together are expected."""
+    quiet = {"http/ana": timedelta(minutes=10), "http/app": timedelta(minutes=20)}
+    write_deliveries(module_database, {"movielog1": timedelta(seconds=20), **quiet})
+    assert values_above(module_database, "stream-silent") == []
+    write_deliveries(module_database, quiet)
+    assert values_above(module_database, "stream-silent") == [({"topic": "http"}, 600.0)]
+
+
 def test_stream_silent_topic_given_up_is_quiet_after_a_day(module_database: Database) -> None:
     """A topic without records in the day before the newest record is not expected to be written again."""
     write_deliveries(module_database, {"movielog1": timedelta(seconds=20), "old": timedelta(days=1, minutes=1)})

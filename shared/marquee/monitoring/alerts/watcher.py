@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from marquee.db.pool import Database
+from marquee.errors import DatabaseRefused, DatabaseUnavailable
 from marquee.grafana.durations import parse_duration
 from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, advance_alerts, evaluate_rule
 from marquee.monitoring.alerts.rules_file import Rule, RuleGroup, read_rules
 from marquee.monitoring.alerts.webhook import AlertWebhook
 
 _REPLAYED_EVALUATIONS = 6
+_BEGINNING = "SELECT min(applied) FROM migrations"
 
 
 class AlertWatcher:
@@ -31,15 +33,18 @@ class AlertWatcher:
         self._alerts: dict[str, tuple[Alert, ...]] = {}
         self._evaluated: dict[str, datetime] = {}
         self._posted: dict[str, list[Alert]] = {}
+        self._began: datetime | None = None
 
     def evaluate(self, now: datetime) -> list[Alert]:
         """Evaluate the rules that are due, post changes, and return all alerts, firing ones first."""
+        if not self._evaluated:
+            self._began = _find_beginning(self._database, now)
         for group in self._groups:
             interval = parse_duration(group.interval) - timedelta(seconds=1)
             for rule in group.rules:
                 previous = self._alerts.get(rule.uid)
                 if previous is None:
-                    self._alerts[rule.uid] = replay_rule(self._database, rule, now)
+                    self._alerts[rule.uid] = replay_rule(self._database, rule, now, self._began)
                 elif now - self._evaluated[rule.uid] < interval:
                     continue
                 else:
@@ -79,10 +84,20 @@ def watch_in_background(watcher: AlertWatcher, every_s: float = 10) -> Iterator[
         thread.join(5)
 
 
-def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, ...]:
+def _find_beginning(database: Database, now: datetime) -> datetime | None:
+    """Return when the database was made; None if it cannot be read or is not before ``now``."""
+    try:
+        ((began,),) = database.read(_BEGINNING, deadline_ms=5_000)
+    except (DatabaseUnavailable, DatabaseRefused):
+        return None
+    return began if began and began < now else None
+
+
+def replay_rule(database: Database, rule: Rule, now: datetime, began: datetime | None = None) -> tuple[Alert, ...]:
     """Return the alerts of ``rule`` as of ``now`` without earlier states. ``since`` lies within the pending period.
 
     A rule that is not normal is also evaluated as of several times within its pending period, unless its query failed.
+    No time before ``began`` is one of them, when the database was made: a system that has just started is not silent.
     """
     last = evaluate_rule(database, rule, now)
     alerts = advance_alerts(rule, (), last, now)
@@ -91,6 +106,8 @@ def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, .
     alerts = ()
     for step in range(_REPLAYED_EVALUATIONS, 0, -1):
         time = now - rule.pending_period * step / _REPLAYED_EVALUATIONS
+        if began is not None and time < began:
+            continue
         alerts = advance_alerts(rule, alerts, evaluate_rule(database, rule, time), time)
     return advance_alerts(rule, alerts, last, now)
 
