@@ -102,3 +102,13 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS.split())
         yield browser
         browser.close()
+
+
+def insert_rollback(database: Database, ago: str, reason: str) -> None:
+    """Insert the decision of the monitor to roll an experiment back."""
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO experiment_decisions SELECT now() - %s::interval, 'e', 1, NULL, 'back', 0, '', %s, 'harmed', "
+            "198, 0, '', 1, 1, 0, ''",
+            (ago, reason),
+        )

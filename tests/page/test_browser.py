@@ -316,4 +316,4 @@ def test_alert_rules_on_empty_database_show_silent_stream(
         expect(tab.page.locator("#alerts-short")).to_contain_text("Stream silent")
         row = tab.page.locator("#alerts tbody tr").filter(has_text="Stream silent")
         link = row.get_by_role("link", name="Runbook").get_attribute("href")
-        assert "# Stream silent" in tab.page.request.get(url + str(link)).text()
+        assert "<h1>Stream silent</h1>" in tab.page.request.get(url + str(link)).text()

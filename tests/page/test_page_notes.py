@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.page.conftest import serve_page
+from tests.page.conftest import insert_rollback, plain_database, serve_page
 from tests.page.test_browser import Tab, tab
 from tests.page.test_series_names import with_query
 
+from marquee.db.pool import Database
 from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.server import DashboardPage
 
-__all__ = ["tab"]
+__all__ = ["plain_database", "tab"]
 pytestmark = pytest.mark.servers
 CUT = "Only the first 10,000 rows are shown. Choose a shorter time range."
 SERIES = "SELECT $__timeTo()::timestamptz - n * INTERVAL '1 s' AS time, n AS value FROM generate_series({}, 1, -1) AS n"
@@ -32,6 +33,38 @@ def test_page_all_well_is_answered_in_the_head(browser: Browser, day_page: Dashb
         expect(tab.page.locator("#status")).to_contain_text("times in Asia/Tokyo")
         assert tab.console_errors == []
     context.close()
+
+
+def test_page_after_a_rollback_does_not_say_all_is_well(
+    tab: Tab, day_page: DashboardPage, plain_database: Database
+) -> None:
+    """The head names the rollback of the last hour, with its time and reason."""
+    insert_rollback(plain_database, "1 minute", "canary harms: mean e-value 198")
+    alerts = [Alert("uid", "Lag", "warning", "", "marquee-stream", 2, "s", {}, 0.1)]
+    with serve_page(replace(day_page, database=plain_database, alerts=lambda: alerts)) as url:
+        tab.open(f"{url}/d/marquee-stream")
+        head = re.compile(r"^none of 1 firing; rollback at [\d:]{8}: canary harms: mean e-value 198$")
+        expect(tab.page.locator("#alerts-short")).to_have_text(head)
+        expect(tab.page.locator("#alerts")).to_have_class("pending")
+        assert tab.console_errors == []
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 390])
+def test_page_names_of_dashboards_are_whole_where_they_fit(
+    browser: Browser, day_page: DashboardPage, width: int
+) -> None:
+    """The current one is in sight, and on a desktop all are."""
+    with serve_page(day_page) as url:
+        tab = Tab(browser.new_page(viewport={"width": width, "height": 900})).open(url)
+        box = tab.page.locator("#boards").bounding_box()
+        assert box is not None
+        links = tab.page.locator("#boards a" if width > 1_000 else "#boards a[aria-current]")
+        for link in links.all():
+            inner = link.bounding_box()
+            assert inner is not None
+            assert inner["x"] >= box["x"] - 1
+            assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+        tab.page.close()
 
 
 @pytest.mark.parametrize(("kind", "sql"), [("timeseries", SERIES), ("barchart", BARS), ("table", BARS)])

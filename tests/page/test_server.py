@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from tests.page.conftest import ROOT, no_alerts, serve_page
+from tests.page.conftest import ROOT, insert_rollback, no_alerts, serve_page
+from tests.serving.models import release_still_model
 
 from marquee.cli.main import main
 from marquee.config.loopback_guard import is_local_host
@@ -20,8 +23,12 @@ from marquee.db.pool import Database
 from marquee.grafana import panel_files
 from marquee.grafana.panel_files import BoardFile
 from marquee.local.process import free_port
+from marquee.page.playground import Playground, PlaygroundSettings
+from marquee.page.runbook_html import render_runbook
 from marquee.page.serializers import local_runbook_url
 from marquee.page.server import DashboardPage, plotly_js
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.rollout import rollback
 
 pytestmark = pytest.mark.servers
 PATHS = ("/", "/api/boards", "/api/alerts", "/api/boards/marquee-stream/panels/1", "/plotly.js", "/nowhere")
@@ -166,7 +173,24 @@ def test_alerts_response_has_the_age_of_the_newest_record(day_page: DashboardPag
         age = send(url, "/api/alerts")[1]["newest_record_s"]
         assert 0 <= age < 600
     with serve_page(DashboardPage(plain_database, day_page.boards, no_alerts)) as url:
-        assert send(url, "/api/alerts")[1] == {"alerts": [], "newest_record_s": None}
+        assert send(url, "/api/alerts")[1] == {"alerts": [], "newest_record_s": None, "rollback": None}
+
+
+def test_alerts_response_has_the_newest_rollback_of_the_hour(
+    day_page: DashboardPage, plain_database: Database, tmp_path: Path
+) -> None:
+    """By the monitor from its decisions, by a person from the releases; none after an hour."""
+    store = FileStore(tmp_path)
+    playground = Playground(PlaygroundSettings("http://127.0.0.1:9", "", f"file://{store.root}"), plain_database)
+    with serve_page(replace(day_page, database=plain_database, playground=playground)) as url:
+        insert_rollback(plain_database, "61 minutes", "too old")
+        assert send(url, "/api/alerts")[1]["rollback"] is None
+        insert_rollback(plain_database, "1 minute", "canary harms")
+        assert send(url, "/api/alerts")[1]["rollback"]["reason"] == "canary harms"
+        for _ in range(2):
+            release_still_model(store)
+        rollback(store, author="ana", reason="lists look odd", to=1)
+        assert send(url, "/api/alerts")[1]["rollback"]["reason"] == "lists look odd"
 
 
 @pytest.fixture
@@ -189,7 +213,9 @@ def test_runbook_is_served_from_its_folder(day_page: DashboardPage, tmp_path: Pa
     """Links to docs/runbooks become local paths; other links stay."""
     (tmp_path / "lag.md").write_text("# Lag\n")
     with serve_page(DashboardPage(day_page.database, day_page.boards, no_alerts, runbooks=tmp_path)) as url:
-        assert send(url, "/runbooks/lag")[:2] == (200, "# Lag\n")
+        status, page, headers = send(url, "/runbooks/lag")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "<h1>Lag</h1>" in page
     assert local_runbook_url("https://example.com/blob/main/docs/runbooks/lag.md") == "/runbooks/lag"
     assert local_runbook_url("https://example.com/other.md") == "https://example.com/other.md"
 
@@ -221,3 +247,23 @@ def test_dashboards_command_invalid_arguments_are_reported(
     taken = str(urlsplit(day_url).port)
     assert main(["dashboards", *[argument.format(taken=taken) for argument in arguments]]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_render_runbook_every_page_has_no_markdown_left() -> None:
+    """Headings, code, lists, bold text and links are HTML, and every link to a runbook leads to one."""
+    for path in sorted((ROOT / "docs/runbooks").glob("*.md")):
+        page = render_runbook(path.read_text(encoding="utf-8"))
+        prose = re.sub(r"<(pre|code)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+        assert not re.search(r"^#|```|\*\*|\]\(|`", prose, re.MULTILINE), path.name
+        for name in re.findall(r'href="/runbooks/([^"]+)"', page):
+            assert (ROOT / f"docs/runbooks/{name}.md").is_file()
+        assert page.count("<pre") == path.read_text(encoding="utf-8").count("```") // 2
+
+
+def test_render_runbook_text_is_never_html() -> None:
+    """A file of the folder cannot bring a script or another scheme into the page."""
+    page = render_runbook("# <b>A</b>\n\n1. [x](javascript:alert(1)) `<i>` <script>\n   ```\n   a < b\n   ```\n")
+    assert "<script>" not in page
+    assert 'href="javascript' not in page
+    assert "<h1>&lt;b&gt;A&lt;/b&gt;</h1>" in page
+    assert '<pre tabindex="0">a &lt; b</pre>' in page

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -74,6 +76,12 @@ class Playground:
             if len(releases) == MAX_RELEASES:
                 break
         return {"releases": releases, "rating_max": self._settings.rating_max}
+
+    def list_rollbacks(self, since: datetime) -> list[tuple[datetime, str]]:
+        """Return time and reason of the rollbacks since then, the newest first."""
+        releases = iter_releases(connect(self._settings.objects_url, read_only=True))
+        newer = takewhile(lambda release: release.created >= since, releases)
+        return [(release.created, release.reason) for release in newer if release.restores is not None]
 
     def list_movies(self) -> list[dict[str, Any]]:
         """Return all movies of the current release, the most popular first."""

@@ -24,7 +24,9 @@ from marquee.grafana.panel_query import run_panel_query
 from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.playground import Playground
 from marquee.page.playground_routes import PlaygroundRoutes
+from marquee.page.recent_rollback import find_rollback
 from marquee.page.responses import STATIC, make_html, make_json, run_in_thread
+from marquee.page.runbook_html import render_runbook
 from marquee.page.security_headers import restrict_access
 from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 
@@ -114,12 +116,13 @@ class _Server:
         )
 
     async def runbook(self, request: web.Request) -> web.Response:
-        """Serve a page of docs/runbooks as plain text."""
+        """Serve a page of docs/runbooks as HTML."""
         folder, name = self._page.runbooks, request.match_info["name"]
         pages = {path.stem: path for path in folder.glob("*.md")} if folder else {}
         if name not in pages:
             raise web.HTTPNotFound(reason="There is no such runbook")
-        return web.Response(text=pages[name].read_text(), content_type="text/plain", charset="utf-8")
+        page = render_runbook(pages[name].read_text(encoding="utf-8"))
+        return web.Response(text=page, content_type="text/html", charset="utf-8")
 
     async def health(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -144,7 +147,8 @@ class _Server:
 
     def _alerts(self) -> dict[str, Any]:
         alerts = [serialize_alert(alert) for alert in self._page.alerts()]
-        return {"alerts": alerts, "newest_record_s": self._newest_record_age_s()}
+        age, rollback = self._newest_record_age_s(), find_rollback(self._page.database, self._page.playground)
+        return {"alerts": alerts, "newest_record_s": age, "rollback": rollback}
 
     def _newest_record_age_s(self) -> float | None:
         """Return how long ago a record was last written, None if never or if the database does not answer."""

@@ -19,11 +19,14 @@ export function message(body, kind, text) {
   body.removeAttribute("role");
   markCut(body, false);
   body.replaceChildren(element("p", { class: "message " + kind }, text));
+  body.parentElement.classList.toggle("without", kind === "empty");
 }
 
 export function draw(body, panel, data) {
   const empty = data.rows.length === 0 || (data.rows.length === 1 && data.rows[0].every((value) => value === null));
-  if (empty) return message(body, "empty", panel.empty_text || "No rows");
+  const wait = panel.type === "timeseries" ? ". A point appears when its interval is over." : "";
+  if (empty) return message(body, "empty", (panel.empty_text || "No rows") + wait);
+  body.parentElement.classList.remove("without");
   const drawn = { stat, gauge, table, timeseries, barchart }[panel.type];
   if (!drawn) return message(body, "failed", `This page cannot draw a ${panel.type}`);
   drawn(body, panel, data);
@@ -144,10 +147,10 @@ function breakAtGaps(points) {
     index && point[0] - points[index - 1][0] > 2.5 * usual ? [[point[0] - usual, null], point] : [point]);
 }
 
-// A point without a neighbor has no line and needs a marker; with ``hidden`` the others have none.
+// A point without a neighbor has no line and needs a large marker; with ``hidden`` the others have none.
 function markerSizes(points, hidden) {
   const isGap = (point) => point === undefined || point[1] === null;
-  return points.map((_, index) => (hidden && !(isGap(points[index - 1]) && isGap(points[index + 1])) ? 0 : 5));
+  return points.map((_, index) => (isGap(points[index - 1]) && isGap(points[index + 1]) ? 8 : hidden ? 0 : 5));
 }
 
 function theme() {
@@ -177,6 +180,8 @@ function plot(body, traces, shape, label) {
 function timeseries(body, panel, data) {
   const color = theme(), all = series(data), labels = [];
   const values = [...all.values()].flat().map((point) => Math.abs(point[1] ?? 0));
+  // Values that are shown as zero must not stretch the axis over their rounding errors.
+  const least = 10 ** -((panel.decimals ?? 4) + 3);
   const max = Math.max(...values), { by, ...tick } = axis(panel.unit, max);
   const names = [...all.keys()].sort();
   const traces = [...all].map(([name, points]) => {
@@ -187,7 +192,7 @@ function timeseries(body, panel, data) {
     const fixed = own(panel.series, name) ?? SERIES[names.indexOf(name) % SERIES.length];
     return {
       type: "scatter", name: `${plainText(name)}  <b>${now}</b>`, mode: "lines+markers",
-      x: drawn.map((point) => new Date(point[0])), y: drawn.map((point) => (point[1] === null ? null : point[1] / by)),
+      x: drawn.map((point) => new Date(point[0])), y: drawn.map((point) => (point[1] === null ? null : Math.abs(point[1]) < least ? 0 : point[1] / by)),
       text: drawn.map((point) => `${plainText(name)} ${format(point[1], panel.unit, panel.decimals)}`), hovertemplate: "%{text}<extra></extra>",
       line: { width: panel.stacked ? 0 : 2, color: fixed.startsWith("#") ? fixed : color(fixed) }, marker: { size: markerSizes(drawn, panel.stacked || points.length > 40) },
       ...(panel.stacked ? { stackgroup: "all" } : {}),
@@ -197,7 +202,9 @@ function timeseries(body, panel, data) {
   shape.showlegend = true;
   shape.legend = { orientation: "h", x: 0, y: -0.14, yanchor: "top", traceorder: "normal", font: { color: color("ink") } };
   shape.hovermode = "x unified";
-  shape.xaxis = { ...shape.xaxis, type: "date", range: [new Date(data.from), new Date(data.to)], tickformatstops: [
+  // The row of an hour has the time at which it began, which may be before the range.
+  const from = Math.min(data.from, ...[...all.values()].flat().map((point) => point[0]));
+  shape.xaxis = { ...shape.xaxis, type: "date", range: [new Date(from), new Date(data.to)], tickformatstops: [
     { dtickrange: [null, 60000], value: "%H:%M:%S" }, { dtickrange: [60000, 86400000], value: "%H:%M" },
     { dtickrange: [86400000, null], value: "%e %b" }], nticks: body.clientWidth < 420 ? 5 : 8 };
   shape.yaxis = { ...shape.yaxis, ...tick, rangemode: panel.min === 0 ? "tozero" : "normal" };
@@ -206,6 +213,8 @@ function timeseries(body, panel, data) {
   shape.shapes = near.map((step) => ({
     type: "line", xref: "paper", x0: 0, x1: 1, y0: step.value / by, y1: step.value / by,
     line: { color: color(step.color), width: 1.5, dash: "dash" } }));
+  // On a phone each name of the legend has a line of its own.
+  body.style.minHeight = body.clientWidth < 420 ? `${230 + 20 * traces.length}px` : "";
   plot(body, traces, shape, `${panel.title}. Now: ${labels.join(", ")}`);
 }
 
@@ -230,7 +239,7 @@ function barchart(body, panel, data) {
     };
   });
   if (groups.length > 1) Object.assign(shape, { showlegend: true, legend: { orientation: "h", font: { color: color("ink") } } });
-  shape.xaxis = { ...shape.xaxis, ...tick, nticks: 5 };
+  shape.xaxis = { ...shape.xaxis, ...tick, nticks: 5, ...(largest === 0 ? { range: [0, unit === "percentunit" ? 1 : 10] } : {}) };
   shape.yaxis = { ...shape.yaxis, type: "category", ticksuffix: "  ", tickfont: { color: color("ink"), size: many ? 10 : 12 } };
   if (many) shape.yaxis.dtick = 1;
   const labels = data.rows.map((row) =>

@@ -28,7 +28,7 @@ function build() {
     link.href = address(link.dataset.uid, state.range);
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    if (current) at("boards").scrollLeft = link.offsetLeft - 60;
+    if (current) at("boards").scrollLeft = link.offsetLeft - at("boards").offsetLeft - 60;
   }
   at("panels").replaceChildren(...board.panels.map(frame));
 }
@@ -62,17 +62,18 @@ async function fill(panel, round) {
 }
 
 async function refreshAlerts() {
-  const { alerts: list, newest_record_s: age } = await get("/api/alerts");
+  const { alerts: list, newest_record_s: age, rollback } = await get("/api/alerts");
   const firing = list.filter((alert) => alert.state === "firing");
   const pending = list.filter((alert) => alert.state === "pending");
   const titles = (alerts) => alerts.map((alert) => alert.title).join(", ");
   const section = at("alerts"), details = section.querySelector("details");
   section.hidden = list.length === 0;
-  section.className = firing.length ? "firing" : pending.length ? "pending" : "resting";
+  section.className = firing.length ? "firing" : pending.length || rollback ? "pending" : "resting";
   const parts = [
     firing.length ? `${firing.length} firing: ${titles(firing)}`
-      : (pending.length ? "" : "all is well: ") + `none of ${list.length} firing`,
+      : (pending.length || rollback ? "" : "all is well: ") + `none of ${list.length} firing`,
     pending.length ? `${pending.length} pending: ${titles(pending)}` : "",
+    rollback ? `rollback at ${moment(Date.parse(rollback.time))}: ${rollback.reason}` : "",
   ];
   at("newest-record").textContent = age === null ? "" : `newest record ${format(age, "s", 0)} ago`;
   at("alerts-short").textContent = parts.filter(Boolean).join("; ");

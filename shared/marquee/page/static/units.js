@@ -5,7 +5,8 @@ const SI = [[1e9, "G"], [1e6, "M"], [1e3, "K"]];
 function plain(value, decimals) {
   const size = Math.abs(value);
   const digits = decimals ?? (size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 4);
-  return value.toLocaleString("en-GB", { minimumFractionDigits: decimals ?? 0, maximumFractionDigits: digits });
+  const text = value.toLocaleString("en-GB", { minimumFractionDigits: decimals ?? 0, maximumFractionDigits: digits });
+  return /^-0(\.0*)?$/.test(text) ? text.slice(1) : text;
 }
 
 // At most one decimal, and none if it is 0.
