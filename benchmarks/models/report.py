@@ -200,7 +200,7 @@ def _coverage_table(results: ModelReport) -> str:
 def _named_windows(results: ModelReport) -> Iterable[tuple[str, WindowResult]]:
     *past, holdout = results.windows
     named = [(f"{window.start:.1f}", window) for window in past]
-    return [*named, ("these together", results.pooled), (f"{holdout.start:.1f}, temporal holdout", holdout)]
+    return [*named, ("all four", results.pooled), (f"{holdout.start:.1f}, temporal holdout", holdout)]
 
 
 def _cohort_table(results: ModelReport) -> str:

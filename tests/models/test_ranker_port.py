@@ -19,7 +19,7 @@ from marquee.data.interactions import WeightedInteractions
 from marquee.errors import SettingsError
 from marquee.models import ranker_port
 from marquee.models.popularity import Popularity
-from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
+from marquee.models.ranker_port import RANKERS, RankingFactors, describe_method, load_ranker
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.connect import connect
 from marquee.serving.engine import Engine
@@ -96,7 +96,7 @@ def test_describe_method_depends_on_the_memory_bound(n_items: int, dense: bool) 
 
 def test_load_ranker_unknown_name_lists_known_names() -> None:
     """The error names the rankers that exist."""
-    with pytest.raises(SettingsError, match=r"'magic'; there is ease, pure_svd"):
+    with pytest.raises(SettingsError, match=rf"'magic'; there is {', '.join(sorted(RANKERS))}"):
         load_ranker("magic")
 
 

@@ -52,17 +52,17 @@ class Settings(EnvironmentSettings):
     )
     objects_url: str = setting(
         object_store_url,
-        "Object storage of artifacts and releases.",
+        "Object storage of artifacts and releases: `gs://`, `s3://` or `file://`.",
         "",
         group="required",
-        example="gs://bucket/prefix, s3://bucket/prefix or file:///var/lib/marquee/objects",
+        example="gs://bucket/prefix",
     )
     delivery_url: str = setting(
         url("http", "https", "pubsub"),
-        "Receiver of the events that the bridge and `recommend` send: a Pub/Sub topic, or `ingest` itself.",
+        "Receiver of the events that the bridge and `recommend` send: a Pub/Sub topic, or the URL of `ingest`.",
         "",
         group="required",
-        example="pubsub://project/topic or http://127.0.0.1:8081",
+        example="pubsub://project/topic",
     )
     kafka_bootstrap: str = setting(text, "Bootstrap servers of Kafka.", "", group="required", example="127.0.0.1:9092")
 
@@ -77,7 +77,9 @@ class Settings(EnvironmentSettings):
         example="security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=key,sasl.password=secret",
     )
     time_zone: tzinfo = setting(time_zone, "Time zone of the event log, whose times name none.", UTC)
-    rating_max: int = setting(rating_max, "Highest rating of the event log's scale: 5, or 10 from 2026 on.", 5)
+    rating_max: int = setting(
+        rating_max, "Highest rating of the event log's scale, as the streaming service writes it: 5 or 10.", 5
+    )
 
     # Delivery, and monitoring of the bridge.
     push_identity: tuple[tuple[str, str], ...] = setting(
@@ -91,7 +93,7 @@ class Settings(EnvironmentSettings):
         host_and_port,
         "Host and port at which the bridge serves Prometheus metrics (GET /metrics). If empty, it serves none.",
         "",
-        example="127.0.0.1:9464, or 0.0.0.0:9464 in a container",
+        example="127.0.0.1:9464",
     )
 
     # Access to the HTTP APIs (docs/access.md).
@@ -182,9 +184,9 @@ class Settings(EnvironmentSettings):
     )
     dvc_remote: str = setting(
         object_store_url,
-        "DVC remote that stores each training snapshot, so that its model can be reproduced.",
+        "DVC remote that stores each training snapshot, so that its model can be reproduced: `gs://`, `s3://` or `file://`.",
         "",
-        example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
+        example="gs://bucket/dvc",
     )
     release_policy: str = setting(
         one_of("canary", "quick-canary", "direct"),
@@ -205,8 +207,8 @@ class Settings(EnvironmentSettings):
     )
     retention_days: int = setting(
         integer(1, 3_650),
-        "Days after which the app's analytics events are deleted, and snapshots of the database, unless their model "
-        "serves.",
+        "Days after which the app's analytics events and, unless their model serves, snapshots of the database are "
+        "deleted.",
         90,
     )
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Lowest level that is logged.", "INFO")
@@ -214,14 +216,14 @@ class Settings(EnvironmentSettings):
     # Tuning.
     caller_timeout_ms: int = setting(
         integer(50, 60_000),
-        "Timeout of the caller of `recommend`: 600 ms, or 800 before 2026. All deadlines must fit into it.",
+        "Timeout of the caller of `recommend`. All deadlines must fit into it.",
         600,
         group="tuning",
     )
     lookup_deadline_ms: int = setting(
         integer(1, 10_000),
         "Deadline of each look-up for a list: the user's recent history, and their account at the customer service."
-        " After it, the answer does without.",
+        " After that, the answer is made without it.",
         60,
         group="tuning",
     )
