@@ -30,7 +30,7 @@ CONTRACT = ROOT / "shared/marquee/serving/contract"
 
 # Sections of docs/configuration.md.
 GROUPS = {
-    "required": "A part that needs one of these does not start without it. `recommend` needs `MARQUEE_OBJECTS_URL` only.",
+    "required": "A part does not start without those that it reads. `recommend` needs `MARQUEE_OBJECTS_URL` only.",
     "optional": "These describe the streaming service, switch something on, or name where something is.",
     "tuning": "The defaults suit the streaming service. Change them only with a measurement.",
 }
