@@ -18,10 +18,11 @@ from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import promote
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.http_api import RecommendHttp, prefers_json
+from marquee.serving.http_api import RecommendHttp, Reply, prefers_json
 from marquee.serving.impressions import ImpressionSender
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_id import check_user_id
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -52,6 +53,26 @@ def test_reply_text_is_one_line_of_movie_ids(store: FileStore, http: RecommendHt
     assert reply.headers["Marquee-Tier"] == "personalised"
     assert len(reply.headers["Marquee-Recommendation-Id"]) == 36
     assert "Marquee-Notes" not in reply.headers
+
+
+def test_reply_text_that_is_not_logged_predicts_no_ratings(
+    store: FileStore, cache: ReleaseCache, http: RecommendHttp
+) -> None:
+    """Nobody would read them; JSON and impressions have them, and the list is the same."""
+    release_model(store)
+    sent = FakeDelivery()
+    logged = RecommendHttp(http.recommender, ImpressionSender(lambda: sent, wait_s=0.0), now=lambda: NOW)
+    plain, rated = (list_movies(http.reply("GET", "/recommend/1000", accept)) for accept in ("", "application/json"))
+    assert [movie.movie_id for movie in plain] == [movie.movie_id for movie in rated]
+    assert {movie.rating for movie in plain} == {None}
+    assert None not in {movie.rating for movie in rated}
+    assert list_movies(logged.reply("GET", "/recommend/1000")) == rated
+    assert {movie.rating for movie in list_movies(logged.reply("HEAD", "/recommend/1000"))} == {None}
+
+
+def list_movies(reply: Reply) -> tuple[ScoredMovie, ...]:
+    assert reply.answer is not None
+    return reply.answer.movies
 
 
 def test_reply_json_has_scores_ratings_and_propensities(store: FileStore, http: RecommendHttp) -> None:

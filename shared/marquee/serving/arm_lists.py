@@ -140,4 +140,4 @@ class ArmLists:
             return ListContext(cohorts=cohorts, policy=policy, rules=rules, page=task.page, now=task.now, rated=rated)
         exploration = choose_exploration(policy, self._exploration) if profile else NO_EXPLORATION
         random = ListRandom(task.recommendation_id.int).random
-        return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
+        return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now, task.rated)

@@ -87,16 +87,17 @@ class RecommendHttp:
         return self._recommend(path.removeprefix(RECOMMEND), accept, query, shown=method == "GET")
 
     def _recommend(self, raw_user_id: str, accept: str, query: str, *, shown: bool) -> Reply:
+        as_json, logged = prefers_json(accept), shown and self._impressions is not None
         try:
             user_id = check_user_id(raw_user_id)
-            answer = self.recommender.answer(user_id, self._now(), _parse_query(query))
+            answer = self.recommender.answer(user_id, self._now(), _parse_query(query), rated=as_json or logged)
         except (InvalidUserId, InvalidRequest) as error:
             return make_text_reply(400, str(error))
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
-        if shown and self._impressions is not None and answer.request.profile:
+        if self._impressions is not None and logged and answer.request.profile:
             self._impressions.send(answer.impression())
-        return _make_reply(answer, as_json=prefers_json(accept))
+        return _make_reply(answer, as_json=as_json)
 
     def _find_similar(self, movie_id: str, accept: str, query: str) -> Reply:
         try:

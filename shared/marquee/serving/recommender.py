@@ -102,8 +102,8 @@ class Recommender:
         """Why every list is made without a profile: the key of the marks is missing or wrong. Empty if it is right."""
         return self._restricted.problem if self._restricted else ""
 
-    def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
-        """Return a list for the user, known or unknown.
+    def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN, *, rated: bool = True) -> Answer:
+        """Return a list for the user, known or unknown; the movies have ratings if it is ``rated``.
 
         Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list, or
         a genre that no movie has.
@@ -114,7 +114,7 @@ class Recommender:
         identity = uuid4() if request.profile else _NO_ID
         stored_id = self._stored_id(user_id) if request.profile else ""
         page = read_page(request, user_id if request.profile else "")
-        return self.answer_task(UserTask(stored_id, now, request, page, identity, user_id))
+        return self.answer_task(UserTask(stored_id, now, request, page, identity, user_id, rated=rated))
 
     def answer_task(self, task: UserTask) -> Answer:
         """Return the list of a request whose id and page are known. Raises :class:`NothingToRecommend`."""

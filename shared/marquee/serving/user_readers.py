@@ -56,13 +56,14 @@ def cut_history(history: History, since: datetime | None) -> History:
 class UserTask:
     """State of one request.
 
+    ``rated``: ratings are predicted, which a plain answer that is not logged does not need.
     ``user_id`` is the id under which the user's data are stored, ``account_id`` that of the request; without pseudonyms
     they are equal.
     """
 
     __slots__ = (
         "account_id", "age", "cohorts", "has_record", "history", "notes", "now", "other_record", "page", "popular",
-        "recommendation_id", "request", "teams", "timer", "user_id",
+        "rated", "recommendation_id", "request", "teams", "timer", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -73,9 +74,12 @@ class UserTask:
         page: Page,
         recommendation_id: UUID,
         account_id: str | None = None,
+        *,
+        rated: bool = True,
     ) -> None:
         self.user_id, self.now, self.request, self.page = user_id, now, request, page
         self.recommendation_id = recommendation_id
+        self.rated = rated or bool(request.explain)
         self.account_id = user_id if account_id is None else account_id
         self.notes: list[str] = []
         self.timer = StepTimer()
