@@ -277,6 +277,17 @@ def test_replay_missing_artifact_or_release_says_so(service: Service, store: Fil
         replayer.replay(shown)
 
 
+@pytest.mark.parametrize("change", [{"id": "i0"}, {"request": "no base64"}, {"request": "W10="}, {"shown": "A"}])
+def test_replay_malformed_impression_says_so(service: Service, replayer: Replayer, change: dict[str, str]) -> None:
+    """An impression that ingestion accepted and the replay cannot read is named, and costs no other list its replay."""
+    shown = service.show("1000")
+    assert shown.inputs is not None
+    inputs = msgspec.structs.replace(shown.inputs, **{name: text for name, text in change.items() if name != "id"})
+    odd = msgspec.structs.replace(shown, id=change.get("id", shown.id), inputs=inputs)
+    with pytest.raises(ReleaseError, match="is malformed"):
+        replayer.replay(odd)
+
+
 def test_ask_other_model_and_policy_give_their_lists(service: Service, store: FileStore, replayer: Replayer) -> None:
     """The list that the other model would have made from the same history, with its own record and the same chance."""
     other = store_model(store, catalog_model(seed=2))

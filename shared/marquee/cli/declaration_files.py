@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from marquee.config.settings import Settings
-from marquee.errors import SettingsError
+from marquee.config.yaml_file import load_yaml
 from marquee.experiments.declaration import Declaration, parse_declaration
 
 CANARY_FILE = Path("experiments/canary.yaml")
@@ -27,19 +25,10 @@ def read_declaration_file(path: Path | None, settings: Settings) -> Declaration:
 
 def _read_with_files(path: Path) -> object:
     """Return the document with the contents of the files that its arms name, relative to its directory."""
-    document = _read(path)
+    document = load_yaml(path)
     arms = document.get("arms") if isinstance(document, dict) else None
     for arm in arms.values() if isinstance(arms, dict) else ():
         for field in ("policy", "recipe") if isinstance(arm, dict) else ():
             if isinstance(arm.get(field), str):
-                arm[field] = _read(path.parent / arm[field])
+                arm[field] = load_yaml(path.parent / arm[field])
     return document
-
-
-def _read(path: Path) -> object:
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not YAML: {error}") from error

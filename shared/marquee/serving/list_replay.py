@@ -227,11 +227,15 @@ def _is_close(new: float | None, old: float | None) -> bool:
 
 
 def _make_task(shown: Impression, n: int = 0) -> UserTask:
+    """Return the task of an impression. Raises :class:`ReleaseError` if `recommend` cannot have written it."""
     inputs = shown.inputs or ListInputs()
-    page, request = Page(shown.page, "", b64decode(inputs.shown)), read_request(inputs)
+    try:
+        page, request, identity = Page(shown.page, "", b64decode(inputs.shown)), read_request(inputs), UUID(shown.id)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ReleaseError(f"the impression {shown.id!a} is malformed: {error}") from error
     if n:  # A ranking must not be filled up with seen movies.
         request = msgspec.structs.replace(request, n=n, exclude=request.exclude or ("?",))
-    return UserTask(shown.user_id, shown.time, request, page, UUID(shown.id))
+    return UserTask(shown.user_id, shown.time, request, page, identity)
 
 
 def _describe(answer: Answer, approximate: str, difference: str = "") -> ReplayedList:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.data.snapshot import SnapshotRequest
@@ -96,12 +97,12 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :mod:`marquee.training.cluster.shard_factorization` in place of ``trainer``.
     """
 
-    seed: int
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
     movielens: MovielensParams
     snapshot: SnapshotParams
     data: DataParams
     drift: DriftParams
-    holdout_fraction: float
+    holdout_fraction: Annotated[float, Meta(gt=0, lt=1)]
     engine: str
     trainer: str
     trainers: dict[str, dict[str, Any]]
@@ -127,7 +128,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the parameters in YAML. Raises :class:`SettingsError`, naming ``path``, if a value is not valid."""
         try:
             params = msgspec.yaml.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
+        # A date that does not exist is a ValueError, and deep nesting a RecursionError.
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise SettingsError(f"{path}: {error}") from error
         if params.engine not in ENGINES:
             raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(ENGINES)}")

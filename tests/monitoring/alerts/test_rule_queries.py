@@ -105,7 +105,7 @@ def test_stream_silent_one_of_two_topics_fires(module_database: Database) -> Non
 
 
 def test_stream_silent_events_over_http_are_not_expected_beside_a_log(module_database: Database) -> None:
-    """One user who rated a movie alerts nobody; without a log, all sources together are expected."""
+    """One user who rated a movie starts no alert; without a log, all sources together are expected."""
     quiet = {"http/ana": timedelta(minutes=10), "http/app": timedelta(minutes=20)}
     write_deliveries(module_database, {"movielog1": timedelta(seconds=20), **quiet})
     assert values_above(module_database, "stream-silent") == []
