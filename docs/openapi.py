@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 import marquee
-from marquee.events.json_records import event_schema
+from marquee.events.json_records import event_schema, format_descriptions
 from marquee.ingest.events_http import EVENTS, MAX_EVENTS, SCHEMA
 from marquee.ingest.http_events import EventsReceipt
 from marquee.serving.answer_document import AnswerDocument, SimilarDocument
@@ -24,6 +24,7 @@ def openapi_document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     events = event_schema(_REF)
     _, answers = msgspec.json.schema_components([AnswerDocument, SimilarDocument, EventsReceipt], ref_template=_REF)
+    format_descriptions(answers)
     union = {name: events[name] for name in ("anyOf", "discriminator")}
     document = {
         "openapi": "3.1.0",

@@ -62,6 +62,23 @@ EACH_CLIENT = pytest.mark.parametrize("call", [call_sync, call_async])
 RECEIPT = {"accepted": 1, "repeated": 0, "refused": []}
 
 
+@pytest.mark.parametrize("client", [MarqueeClient, AsyncMarqueeClient])
+def test_client_url_of_no_function_is_refused_at_once(client: Callable[..., Any]) -> None:
+    """Not after four attempts to reach it."""
+    for urls in ({"url": "127.0.0.1:8082"}, {"url": URL, "events_url": "events.test"}):
+        with pytest.raises(ValueError, match="is not the URL of a function, such as"):
+            client(**urls)
+
+
+@EACH_CLIENT
+def test_client_user_id_of_digits_may_be_a_number(call: Callable[..., Any]) -> None:
+    """Ids are text for the API; a number is written as such, in events too."""
+    server = Server(httpx.Response(200, json={"movies": []}))
+    call(server, lambda c: c.recommend(42))
+    assert server.requests[-1].url.path == "/recommend/42"
+    assert make_rating(42, "fargo+1996", 5)["user_id"] == "42"  # type: ignore[arg-type]
+
+
 @EACH_CLIENT
 def test_client_recommend_encodes_its_parameters(call: Callable[..., Any]) -> None:
     """Ids are escaped, lists are joined by commas, switches are on or off, and what is not given is not sent."""

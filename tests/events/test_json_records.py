@@ -55,6 +55,20 @@ def test_parse_malformed_record_says_which_part(category: Category, text: str) -
     assert result.detail.isascii()
 
 
+def test_parse_malformed_record_says_what_is_valid() -> None:
+    """The kinds of events and the form of a time, where a sender most often goes wrong."""
+    like, local = PARSER.parse(make_event("like", movie_id=MOVIE)), PARSER.parse(rating("1", time="2026-02-14T12:00"))
+    assert isinstance(like, MalformedRecord)
+    assert like.detail.endswith("use watch, rating, recommendation_request, account, impression_shown, click")
+    assert isinstance(local, MalformedRecord)
+    assert local.detail.endswith("as in 2026-11-30T12:00:02Z")
+
+
+def test_event_schema_descriptions_are_markdown() -> None:
+    """They come from docstrings, whose indents and double backticks mean nothing to a reader of the schema."""
+    assert not [text for text in json.dumps(event_schema()).split('"') if "``" in text or "\\n    " in text]
+
+
 def test_parse_any_zone_gives_utc() -> None:
     """A time with an offset is stored in UTC."""
     event = PARSER.parse(rating("1", time="2026-02-14T14:00:02.250+02:00"))

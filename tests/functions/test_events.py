@@ -69,7 +69,7 @@ def test_events_function_answers_every_request(start, database_url: str) -> None
     assert function.get("/healthz").body == b"ok\n"
     for body, status, sentence in (
         (b"{", 400, "The body is not one event, or a list of 1 to 1000 events, as JSON"),
-        (b"", 400, "The body is not"),
+        (b"", 400, "The body is empty; it should be one event"),
         (b'[{"id": "\xff"}]', 400, "The body is not"),
         (b"[]", 400, "The body has 0 events"),
         (b"[" + b"1," * MAX_EVENTS + b"1]", 400, "The body has 1001 events"),

@@ -16,6 +16,7 @@ from marquee.client.calls import (
     RecommendParameters,
     RetryPolicy,
     add_receipt,
+    check_url,
     events_calls,
     is_retried,
     make_headers,
@@ -28,9 +29,9 @@ from marquee.client.outgoing_events import OutgoingEvent
 
 
 class AsyncMarqueeClient:
-    """Client of ``recommend`` at ``url`` and of ``events`` at ``events_url``; close it, or use it in an ``async with``.
+    """Client of ``recommend`` at ``url`` and of ``events`` at ``events_url``, by default the same.
 
-    ``key`` is an API key or a token (docs/access.md). ``retries`` governs the repetition of requests that fail in
+    Close it, or use it in an ``async with``. ``key`` is an API key or a token (docs/access.md). ``retries`` governs the repetition of requests that fail in
     transit or with 429, 502, 503 or 504. Events have ids, so a repeated event is stored once. Tasks of
     one event loop may share a client.
 
@@ -47,7 +48,7 @@ class AsyncMarqueeClient:
         retries: RetryPolicy = RetryPolicy(),  # noqa: B008
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._url, self._events_url, self._retries = url.rstrip("/"), (events_url or url).rstrip("/"), retries
+        self._url, self._events_url, self._retries = check_url(url), check_url(events_url or url), retries
         self._http = httpx.AsyncClient(headers=make_headers(key), timeout=retries.timeout_s, transport=transport)
 
     async def recommend(self, user_id: str, **parameters: Unpack[RecommendParameters]) -> AnsweredList:

@@ -86,6 +86,13 @@ class Call:
     content: bytes | None = None
 
 
+def check_url(url: str) -> str:
+    """Return the URL of a function without a slash at its end. Raises ``ValueError`` if it is not an HTTP URL."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is not the URL of a function, such as http://127.0.0.1:8082")
+    return url.rstrip("/")
+
+
 def make_headers(key: str | None) -> dict[str, str]:
     """Return the headers of every request; ``key`` is a key or a token."""
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -95,7 +102,7 @@ def make_headers(key: str | None) -> dict[str, str]:
 def recommend_call(user_id: str, parameters: RecommendParameters) -> Call:
     """Return the request for a list."""
     encoded = _encode_parameters(cast("dict[str, Parameter]", parameters))
-    return Call("GET", f"/recommend/{quote(user_id, safe='')}", encoded)
+    return Call("GET", f"/recommend/{quote(str(user_id), safe='')}", encoded)
 
 
 def similar_call(movie_id: str, parameters: dict[str, Parameter]) -> Call:

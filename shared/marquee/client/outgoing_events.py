@@ -36,4 +36,4 @@ def _make(kind: str, user_id: str, time: datetime | None, **fields: object) -> O
     moment = time or datetime.now(UTC)
     if moment.tzinfo is None:
         raise ValueError(f"the time {moment.isoformat()} has no time zone: pass an aware datetime")
-    return {"id": uuid.uuid4().hex, "time": moment.isoformat(), "type": kind, "user_id": user_id, **fields}
+    return {"id": uuid.uuid4().hex, "time": moment.isoformat(), "type": kind, "user_id": str(user_id), **fields}

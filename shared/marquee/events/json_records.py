@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
-from typing import Annotated, Any, Literal
+from inspect import cleandoc
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -55,6 +56,7 @@ _CATEGORIES = {
 _find_field = re.compile(r"`\$\.(\w+)|required field `(\w+)`").search
 _decode_event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _decode_identity = msgspec.json.Decoder(_Identified)
+_TYPES = [str(kind.__struct_config__.tag) for kind in get_args(Event)]
 
 
 _PLACEHOLDERS = frozenset(["null", "none", "nil", "undefined", "nan", "[object object]"])
@@ -123,8 +125,16 @@ def event_schema(ref_template: str = "#/$defs/{name}") -> dict[str, Any]:
         definition["properties"] = {**identity["properties"], **definition["properties"]}
         definition["required"] = ["id", *definition["required"]]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, "title": "Event of Marquee"}
-    document = {**head, **schema, "$defs": definitions}
+    document = {**head, **schema, "$defs": format_descriptions(definitions)}
     return msgspec.json.decode(msgspec.json.encode(document), type=dict[str, Any])
+
+
+def format_descriptions(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return schemas with descriptions in Markdown instead of the docstrings of their classes."""
+    for schema in definitions.values():
+        if text := schema.get("description"):
+            schema["description"] = cleandoc(text).replace("``", "`")
+    return definitions
 
 
 def _diagnose(message: str) -> MalformedRecord:
@@ -132,4 +142,8 @@ def _diagnose(message: str) -> MalformedRecord:
     field = (match[1] or match[2]) if match else ""
     if "matching regex" in message:
         message = f"`{field}` is not {ID_RULE}"
+    elif field == "type":
+        message += f": use {', '.join(_TYPES)}"
+    elif field == "time":
+        message += ", as in 2026-11-30T12:00:02Z"
     return MalformedRecord(_CATEGORIES.get(field, Category.JSON), ascii(message)[1:-1][:200])

@@ -91,6 +91,8 @@ def split_events(body: bytes) -> list[bytes]:
     """
     valid = f"one event, or a list of 1 to {MAX_EVENTS} events, as JSON in UTF-8 (GET {SCHEMA})"
     start = body.lstrip()[:1]
+    if not start:
+        raise InvalidEvents(f"The body is empty; it should be {valid}.")
     try:
         body.decode()
         if start == b"{":

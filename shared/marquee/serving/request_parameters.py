@@ -58,7 +58,7 @@ def _parse(query: str, known: tuple[str, ...]) -> ListRequest:
         if name not in known:
             problems.append(f"{_show(name)} is not a parameter here: use {', '.join(known)}")
         elif name in values:
-            problems.append(f"{name} is given twice: join several values with commas")
+            problems.append(f"{name} is given twice: give it once, and join several values with commas")
         else:
             try:
                 values[name] = PARAMETERS[name].parse(text)
