@@ -58,7 +58,7 @@ def test_reply_text_is_one_line_of_movie_ids(store: FileStore, http: RecommendHt
 def test_reply_text_that_is_not_logged_predicts_no_ratings(
     store: FileStore, cache: ReleaseCache, http: RecommendHttp
 ) -> None:
-    """Nobody would read them; JSON and impressions have them, and the list is the same."""
+    """Only JSON and impressions show them; the list is the same."""
     release_model(store)
     sent = FakeDelivery()
     logged = RecommendHttp(http.recommender, ImpressionSender(lambda: sent, wait_s=0.0), now=lambda: NOW)

@@ -31,8 +31,9 @@ from marquee.client.outgoing_events import OutgoingEvent
 class MarqueeClient:
     """Client of ``recommend`` at ``url`` and of ``events`` at ``events_url``, by default the same.
 
-    Close it, or use it in a ``with``. ``key`` is an API key or a token (docs/access.md). ``retries`` governs the repetition of requests that fail in
-    transit or with 429, 502, 503 or 504. Events have ids, so a repeated event is stored once. Thread-safe.
+    Close it, or use it in a ``with``. ``key`` is an API key or a token (docs/access.md). ``retries`` governs the
+    repetition of requests that fail in transit or with 429, 502, 503 or 504. Events have ids, so a repeated event is
+    stored once. Thread-safe.
 
     Each call raises ``ApiRefused`` for a response that a retry cannot change, and ``ApiUnavailable`` after the last
     attempt.
