@@ -10,7 +10,7 @@ import pytest
 
 from marquee.data import dvc_remote, stored_snapshots
 from marquee.data.snapshot import ABOUT, LIVE, SnapshotInfo
-from marquee.errors import ObjectStoreUnavailable
+from marquee.errors import ObjectStoreUnavailable, TrainingDataError
 from marquee.registry.object_store.file_store import FileStore
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -64,3 +64,15 @@ def test_expire_snapshots_deletes_old_ones_but_serving_and_shared_files(tmp_path
     assert not dvc_remote.contains(remote, shared)
     assert not [name for name in remote.list("") if remote.get(name).data == b"old"]
     assert stored_snapshots.expire_snapshots(remote, before, {serving}) == 0
+
+
+@pytest.mark.parametrize("listing", [b"", b"{}", b"\xff", b'[{"relpath": "a"}]', b"[" * 100_000])
+def test_expire_snapshots_damaged_listing_keeps_no_other(tmp_path: Path, listing: bytes) -> None:
+    """The others expire; a search for a user's data says which listing must be restored or deleted."""
+    remote = FileStore(tmp_path / "remote")
+    push(remote, tmp_path, days_ago=200, live=b"old")
+    name = dvc_remote.object_name("0" * 32 + ".dir")
+    remote.put_new(name, listing)
+    assert stored_snapshots.expire_snapshots(remote, NOW - timedelta(days=90), set()) == 1
+    with pytest.raises(TrainingDataError, match=f"{name}: restore them, or delete"):
+        stored_snapshots.list_snapshots(remote)

@@ -206,3 +206,10 @@ def test_job_runner_stopped_ends_a_starting_job(tmp_path: Path, state_dir: State
     jobs.stop()
     jobs.run("work", ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60))
     assert read_runs(state_dir, "work")[0].code == -signal.SIGTERM
+
+
+def test_read_runs_line_that_a_kill_has_cut_is_left_out(state_dir: StateDir) -> None:
+    """A torn line costs neither the others nor the status."""
+    whole = b'{"started":"2026-11-30T12:00:00Z","finished":"2026-11-30T12:00:01Z","code":0}\n'
+    (state_dir.runs / "work.jsonl").write_bytes(whole + whole[:40] + b"\n\xff\n" + whole)
+    assert [run.code for run in read_runs(state_dir, "work")] == [0, 0]

@@ -86,7 +86,7 @@ class Recommendations:
             raise RecommendationsUnavailable(f"recommend answered with status {response.status}, not 200")
         try:
             return _decode(response.body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RecommendationsUnavailable(f"recommend answered with an unexpected document: {error}") from error
 
 

@@ -50,12 +50,18 @@ class JobRun(msgspec.Struct, frozen=True):
 
 
 def read_runs(state_dir: StateDir, schedule: str) -> list[JobRun]:
-    """Return all completed runs of ``schedule``, the oldest first."""
+    """Return all completed runs of ``schedule``, the oldest first, without lines that a kill has cut."""
+    runs = []
     try:
         lines = (state_dir.runs / f"{schedule}.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [msgspec.json.decode(line, type=JobRun) for line in lines]
+    for line in lines:
+        try:
+            runs.append(msgspec.json.decode(line, type=JobRun))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    return runs
 
 
 class JobRunner:

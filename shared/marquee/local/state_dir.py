@@ -130,7 +130,7 @@ class StateDir:
         """Return the state that the runner last wrote, or None."""
         try:
             return msgspec.json.decode(self.state_file.read_bytes(), type=SystemState)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def write_state(self, state: SystemState) -> None:
