@@ -146,6 +146,18 @@ def test_client_many_events_are_sent_in_parts(call: Callable[..., Any]) -> None:
     assert receipt == {"accepted": 1_004, "repeated": 1, "refused": [{**refused, "index": 1_002}]}
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_client_proxy_of_the_environment_is_not_for_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """The local system is asked directly; other hosts are asked by the proxy."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with MarqueeClient(f"http://{host}:1", retries=RetryPolicy(attempts=1)) as client:
+        local = client._http._transport_for_url(httpx.URL(f"http://{host}:1/"))
+        assert local is client._http._transport
+        assert client._http._transport_for_url(httpx.URL("http://example.com/")) is not local
+
+
 def test_retry_policy_pause_grows_and_is_random() -> None:
     """Full jitter up to a doubling bound, never below Retry-After."""
     policy = RetryPolicy(uniform=lambda low, high: high)

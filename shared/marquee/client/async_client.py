@@ -12,6 +12,7 @@ import httpx
 
 from marquee.client.answers import AnsweredList, AnsweredReceipt, AnsweredSimilar
 from marquee.client.calls import (
+    DIRECT,
     Call,
     RecommendParameters,
     RetryPolicy,
@@ -50,7 +51,9 @@ class AsyncMarqueeClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url, self._events_url, self._retries = check_url(url), check_url(events_url or url), retries
-        self._http = httpx.AsyncClient(headers=make_headers(key), timeout=retries.timeout_s, transport=transport)
+        self._http = httpx.AsyncClient(
+            headers=make_headers(key), timeout=retries.timeout_s, transport=transport, mounts=DIRECT
+        )
 
     async def recommend(self, user_id: str, **parameters: Unpack[RecommendParameters]) -> AnsweredList:
         """Return movies for a user, best first; docs/recommend.md describes the parameters."""

@@ -93,6 +93,10 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+DIRECT: dict[str, None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+"""Mounts of httpx: a proxy that the environment names does not stand between a caller and its own machine."""
+
+
 def make_headers(key: str | None) -> dict[str, str]:
     """Return the headers of every request; ``key`` is a key or a token."""
     headers = {"Accept": "application/json", "Content-Type": "application/json"}

@@ -12,6 +12,7 @@ import httpx
 
 from marquee.client.answers import AnsweredList, AnsweredReceipt, AnsweredSimilar
 from marquee.client.calls import (
+    DIRECT,
     Call,
     RecommendParameters,
     RetryPolicy,
@@ -49,7 +50,9 @@ class MarqueeClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url, self._events_url, self._retries = check_url(url), check_url(events_url or url), retries
-        self._http = httpx.Client(headers=make_headers(key), timeout=retries.timeout_s, transport=transport)
+        self._http = httpx.Client(
+            headers=make_headers(key), timeout=retries.timeout_s, transport=transport, mounts=DIRECT
+        )
 
     def recommend(self, user_id: str, **parameters: Unpack[RecommendParameters]) -> AnsweredList:
         """Return movies for a user, best first; docs/recommend.md describes the parameters."""
