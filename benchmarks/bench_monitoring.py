@@ -13,6 +13,7 @@ from benchmarks.registry import BenchmarkResult, at_most, benchmark, is_full_run
 from benchmarks.stream_day import CALLER_TIMEOUT_MS, NEW_WATCHES, REAL_DAY, stream_day
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.events.log_scale import FIVE_STARS
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, read_boards
 from marquee.grafana.panel_query import run_panel_query
@@ -37,7 +38,7 @@ def monitoring() -> Iterable[BenchmarkResult]:
             board.title: _best_of(partial(_run_board, database, board, now))
             for board in read_boards(DASHBOARDS).values()
         }
-        checks = _best_of(lambda: QualityChecks(5).run(database, store, now))
+        checks = _best_of(lambda: QualityChecks(FIVE_STARS).run(database, store, now))
         settings = Settings(caller_timeout_ms=CALLER_TIMEOUT_MS)
         tasks = {
             task.name: _seconds(partial(task.run, database, store, now))

@@ -127,7 +127,7 @@ RATINGS = Panel(
     "the same shape from day to day.",
     Kind.BARS,
     """
-SELECT rating::text AS rating, count(*) AS ratings FROM ratings
+SELECT (rating * rating_step())::text AS rating, count(*) AS ratings FROM ratings
 WHERE $__timeFilter(time) GROUP BY ratings.rating ORDER BY ratings.rating""",
     "short",
     info(),
@@ -139,7 +139,9 @@ MEAN = Panel(
     "Mean of the ratings at each point.",
     "constant; a jump means a change of the scale or of the users.",
     Kind.SERIES,
-    series_sql('sum(rating_sum)::float8 / nullif(sum(ratings), 0) AS "mean rating"', "ratings_per_minute WHERE"),
+    series_sql(
+        'sum(rating_sum)::float8 * rating_step() / nullif(sum(ratings), 0) AS "mean rating"', "ratings_per_minute WHERE"
+    ),
     "none",
     info(),
     width=8,

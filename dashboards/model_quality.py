@@ -114,7 +114,8 @@ BY_TIER = Panel(
     "personalised is the lowest.",
     Kind.BARS,
     """
-SELECT CASE tier WHEN '' THEN 'computed later' ELSE tier END AS tier, sqrt(avg((predicted - rating) ^ 2)) AS rmse
+SELECT CASE tier WHEN '' THEN 'computed later' ELSE tier END AS tier,
+       sqrt(avg((predicted - rating * rating_step()) ^ 2)) AS rmse
 FROM predictions WHERE predicted IS NOT NULL AND $__timeFilter(time) GROUP BY 1 ORDER BY rmse DESC""",
     "none",
     below(1.05, 1.2),
@@ -129,7 +130,7 @@ BIAS = Panel(
     "no bar longer than two and a half points.",
     Kind.BARS,
     """
-SELECT rating::text || ' given' AS rating, avg(predicted - rating) AS error
+SELECT (rating * rating_step())::text || ' given' AS rating, avg(predicted - rating * rating_step()) AS error
 FROM predictions WHERE predicted IS NOT NULL AND $__timeFilter(time) GROUP BY predictions.rating ORDER BY 1""",
     "none",
     info(),

@@ -18,6 +18,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.events.json_records import JsonRecordParser
+from marquee.events.log_scale import LogScale
 from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.events_http import MAX_EVENTS_BYTES, EventsHttp, EventsReply, text_reply
 
@@ -32,7 +33,9 @@ def _create() -> EventsHttp:
     settings = Settings.from_mapping(os.environ, NEEDS["events"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
-    parser, reader = JsonRecordParser(settings.rating_max, by_id=True), MarkReader(settings.privacy_key)
+    scale = LogScale.named(settings.rating_scale)
+    parser = JsonRecordParser(scale.high, scale.low, by_id=True)
+    reader = MarkReader(settings.privacy_key)
     return EventsHttp(database, parser, create_access(settings), reader)
 
 

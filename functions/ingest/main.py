@@ -31,6 +31,7 @@ from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable, TopicRecreated
 from marquee.events.envelopes import MAX_BODY_BYTES
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.handler import IngestHandler
@@ -50,7 +51,9 @@ def _create() -> tuple[IngestHandler, PushIdentity | None, str]:
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
     database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
-    parser, reader = EventParser(settings.time_zone, settings.rating_max), MarkReader(settings.privacy_key)
+    scale = LogScale.named(settings.rating_scale)
+    parser = EventParser(settings.time_zone, scale.high, scale.low)
+    reader = MarkReader(settings.privacy_key)
     return IngestHandler(database, parser, reader), _identity(settings), settings.delivery_secret
 
 

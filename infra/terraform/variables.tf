@@ -35,7 +35,7 @@ variable "bundles" {
 }
 
 variable "settings" {
-  description = "Settings that differ from their defaults, by lower-case name: {rating_max = \"10\"}."
+  description = "Settings that differ from their defaults, by lower-case name: {rating_scale = \"1-10\"}."
   type        = map(string)
   default     = {}
   validation {

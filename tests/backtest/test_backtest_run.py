@@ -141,9 +141,9 @@ def test_backtest_unknown_trainer_is_refused(arguments: list[str], capsys: pytes
 
 
 def test_backtest_imported_half_stars_equal_the_same_ratings_in_whole_stars(
-    base: Path, params_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: Path, params_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Imported ratings need no --scale: the figures are those of the same preferences on 1 to 5."""
+    """Imported ratings need no --scale: the figures are those of the same preferences, on the scale of the log."""
     table = [line.split(",") for line in (base / "ratings.csv").read_text().splitlines()]
     rows = [f"{user};{movie};{0.5 + (float(rating) - 1) * 4.5 / 4};{time}" for user, movie, rating, time in table[1:]]
     (tmp_path / "mine.csv").write_text("\n".join(["user;movie;stars;when", *rows, ""]))
@@ -160,3 +160,10 @@ def test_backtest_imported_half_stars_equal_the_same_ratings_in_whole_stars(
     for model, metrics in whole.items():
         if "rmse" in metrics:
             assert half[model]["rmse"].value == pytest.approx(metrics["rmse"].value, abs=1e-5)
+    monkeypatch.setenv("MARQUEE_RATING_SCALE", "0.5-5")
+    options = ["--params", str(params_file), "--cuts", "1", "--delay", "30m", "--out", str(tmp_path / "own")]
+    assert main(["backtest", "--base", str(tmp_path / "half"), *options]) == 0
+    assert "replayed and measured" not in capsys.readouterr().out
+    own = read_report(options).overall.metrics
+    served = next(model for model in own if "ease" in model)
+    assert own[served]["rmse"].value == pytest.approx(whole[served]["rmse"].value * 4.5 / 4, abs=1e-4)

@@ -40,12 +40,12 @@ def test_provided_settings_are_needed() -> None:
 
 def test_from_mapping_with_needs_has_no_other_settings() -> None:
     """A setting that the part does not declare raises, instead of silently being the default."""
-    settings = Settings.from_mapping({"MARQUEE_RATING_MAX": "10"}, ["rating_max", "log_level"])
-    assert (settings.rating_max, settings.log_level) == (10, "INFO")
+    settings = Settings.from_mapping({"MARQUEE_RATING_SCALE": "1-10"}, ["rating_scale", "log_level"])
+    assert (settings.rating_scale, settings.log_level) == ("1-10", "INFO")
     with pytest.raises(AttributeError, match="time_zone is not among the settings that this part needs"):
         settings.time_zone  # noqa: B018
-    assert repr(settings) == "Settings(rating_max='10', log_level='INFO')"
-    assert settings.environment() == {"MARQUEE_RATING_MAX": "10"}
+    assert repr(settings) == "Settings(rating_scale='1-10', log_level='INFO')"
+    assert settings.environment() == {"MARQUEE_RATING_SCALE": "1-10"}
 
 
 def test_needs_file_is_current() -> None:

@@ -20,19 +20,19 @@ ROOT = Path(__file__).parents[2]
 def test_from_mapping_empty_environment_has_defaults() -> None:
     """An empty environment is valid; a part requires its settings by name."""
     settings = Settings.from_mapping({"PATH": "/bin"})
-    assert (settings.rating_max, settings.caller_timeout_ms, str(settings.time_zone)) == (5, 600, "UTC")
+    assert (settings.rating_scale, settings.caller_timeout_ms, str(settings.time_zone)) == ("1-5", 600, "UTC")
 
 
 def test_from_mapping_values_are_parsed() -> None:
     settings = Settings.from_mapping(
         {
-            "MARQUEE_RATING_MAX": "10",
+            "MARQUEE_RATING_SCALE": "1-10",
             "MARQUEE_TIME_ZONE": "America/New_York",
             "MARQUEE_LOOKUP_DEADLINE_MS": " 50 ",
         }
     )
-    assert (settings.rating_max, str(settings.time_zone), settings.lookup_deadline_ms) == (
-        10,
+    assert (settings.rating_scale, str(settings.time_zone), settings.lookup_deadline_ms) == (
+        "1-10",
         "America/New_York",
         50,
     )
@@ -43,7 +43,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping(
             {
-                "MARQUEE_RATING_MAX": "7",
+                "MARQUEE_RATING_SCALE": "1-7",
                 "MARQUEE_TIME_ZONE": "Mars/Olympus",
                 "MARQUEE_METRICS_ADDRESS": "9464",
                 "MARQUEE_LOOKUP_DEADLINE_MS": "0",
@@ -55,7 +55,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
     assert str(caught.value).splitlines() == [
         "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected file:///absolute/directory, gs://bucket/prefix or s3://bucket/prefix",
         "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, such as UTC or America/New_York",
-        "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
+        "MARQUEE_RATING_SCALE is '1-7': expected one of 1-5, 1-10, 0-5, 0-10, 0.5-5, 0.5-10",
         "MARQUEE_METRICS_ADDRESS is '9464': expected a host and a port, such as 127.0.0.1:9464",
         "MARQUEE_LOOKUP_DEADLINE_MS is '0': expected an integer from 1 to 10000",
         "MARQUEE_RELEASE_REFRESH_S is '1e9': expected a number from 0.05 to 86400",
@@ -81,7 +81,7 @@ def test_from_mapping_service_link_of_kubernetes_is_explained(name: str, value: 
 
 def test_settings_assignment_raises() -> None:
     with pytest.raises(FrozenInstanceError):
-        Settings().rating_max = 10  # type: ignore[misc]
+        Settings().rating_scale = "1-10"  # type: ignore[misc]
 
 
 def test_require_missing_setting_is_named() -> None:
@@ -108,7 +108,7 @@ def test_secrets_are_masked_everywhere(secret: str) -> None:
 
 def test_secret_in_malformed_url_is_masked_completely() -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_mapping({"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"})
+        Settings.from_mapping({"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_SCALE": "x"})
     assert "hunter2" not in str(caught.value)
 
 
@@ -135,14 +135,14 @@ def test_environment_inverts_from_mapping() -> None:
     environment = {
         "MARQUEE_DATABASE_URL": "postgresql://app:secret@db/marquee",
         "MARQUEE_TIME_ZONE": "America/New_York",
-        "MARQUEE_RATING_MAX": "10",
+        "MARQUEE_RATING_SCALE": "1-10",
         "MARQUEE_RELEASE_REFRESH_S": "2.5",
         "MARQUEE_KAFKA_OPTIONS": r"sasl.password=a\,b,group.id=c",
     }
     settings = Settings.from_mapping(environment)
     assert settings.environment() == environment
     assert settings.kafka_options == (("sasl.password", "a,b"), ("group.id", "c"))
-    assert settings.environment(["rating_max", "log_level"]) == {"MARQUEE_RATING_MAX": "10"}
+    assert settings.environment(["rating_scale", "log_level"]) == {"MARQUEE_RATING_SCALE": "1-10"}
     with pytest.raises(SettingsError, match="no such setting: ratings_max"):
         settings.environment(["ratings_max"])
 

@@ -98,7 +98,7 @@ def test_roles_every_table_and_view_is_granted_or_owner_only(plain_database: Dat
 
 
 def test_roles_everyone_else_is_refused(plain_database: Database) -> None:
-    """PUBLIC may use no table, and none of the functions."""
+    """PUBLIC may use no table, and no function but the constant ``rating_step()``."""
     query = """
     SELECT n.nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace,
            aclexplode(relacl) AS a WHERE n.nspname IN ('public', 'rollups') AND a.grantee = 0
@@ -106,7 +106,7 @@ def test_roles_everyone_else_is_refused(plain_database: Database) -> None:
     SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace,
            aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
     WHERE n.nspname IN ('public', 'rollups') AND a.grantee = 0"""
-    assert rows(plain_database, query) == []
+    assert rows(plain_database, query) == [("rating_step()",)]
 
 
 def test_ingest_role_writes_records_and_reads_no_accounts(login: Login, parser: EventParser) -> None:

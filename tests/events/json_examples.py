@@ -17,7 +17,7 @@ def make_event(type: str, id: str = "e1", user_id: str = "7", **fields: object) 
     return json.dumps(head | fields)
 
 
-def rating(id: str, user_id: str = "7", rating: int = 4, **fields: object) -> str:
+def rating(id: str, user_id: str = "7", rating: float = 4, **fields: object) -> str:
     """Return the JSON record of a rating."""
     return make_event("rating", id, user_id, **{"movie_id": MOVIE, "rating": rating, **fields})
 

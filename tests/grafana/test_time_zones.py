@@ -13,6 +13,7 @@ from tests.grafana.good_day import write_good_day
 from tests.monitoring.alerts.conftest import RULES
 
 from marquee.db.pool import Database
+from marquee.events.log_scale import FIVE_STARS
 from marquee.grafana import panel_files
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_query import run_panel_query
@@ -41,7 +42,7 @@ def read_all(database: Database) -> dict[str, Any]:
                 results[f"{board.title}: {panel.title} ({span})"] = (table.columns, table.rows)
     for name, rule in RULES.items():
         results[name] = evaluate_rule(database, rule, NOW)
-    results["checks"] = batch_checks.check_batches(database, NOW, 5)
+    results["checks"] = batch_checks.check_batches(database, NOW, FIVE_STARS)
     return results
 
 

@@ -14,6 +14,7 @@ from marquee.db.privacy_marks import FORGOTTEN, MarkReader, change_mark
 from marquee.db.record_counts import union_of_record_tables
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, EventKind
+from marquee.events.log_scale import FIVE_STARS
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.monitoring.batch_checks import check_batches
@@ -62,5 +63,5 @@ def test_consumers_of_tables_know_each_kind(database: Database) -> None:
     names = {kind.name for kind in EVENT_KINDS}
     assert {kind for (kind,) in rows(database, "SELECT kind FROM records_per_minute")} == {*names, QUARANTINE}
     assert len(rows(database, union_of_record_tables("partition"))) == len(RECORD_TABLES)
-    checks = {check.name for check in check_batches(database, datetime(2026, 3, 1, tzinfo=UTC), 5)}
+    checks = {check.name for check in check_batches(database, datetime(2026, 3, 1, tzinfo=UTC), FIVE_STARS)}
     assert {f"volume.{name}" for name in names} <= checks

@@ -122,7 +122,7 @@ def test_quarantine_command_lists_shows_and_replays(
 ) -> None:
     """`marquee quarantine` prints text and JSON."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-    monkeypatch.setenv("MARQUEE_RATING_MAX", "10")
+    monkeypatch.setenv("MARQUEE_RATING_SCALE", "1-10")
     assert main(["quarantine", "list"]) == 0
     write_batch(Database(database_url), batch([rate(1, 4), "2026-02-14T00:09,1,GET /rate/a+=9"]), parser)
     assert main(["quarantine", "list", "--since", "2020-01-01"]) == 0

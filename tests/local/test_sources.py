@@ -33,7 +33,7 @@ def test_overridden_settings_are_all_named() -> None:
     """A setting that the local system replaces is never ignored silently."""
     settings = Settings(
         base_data="mine", base_fraction=0.5, release_refresh_s=9.0, kafka_bootstrap="kafka:9092",
-        kafka_options=(("a", "b"),), kafka_topic="log", rating_max=10,
+        kafka_options=(("a", "b"),), kafka_topic="log", rating_scale="1-10",
     )  # fmt: skip
     names = local_commands.overridden_settings(settings, parse("demo"))
     assert set(names) == {

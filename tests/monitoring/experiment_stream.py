@@ -10,6 +10,7 @@ import msgspec
 from tests.serving.models import make_movie_id, store_model, two_group_model
 
 from marquee.db.pool import Database
+from marquee.events.log_scale import FIVE_STARS
 from marquee.experiments.declaration import Declaration, parse_declaration
 from marquee.experiments.lifecycle import start
 from marquee.monitoring.controller import Controller
@@ -74,7 +75,7 @@ def read_timeline(store: ObjectStore) -> Timeline:
 
 def make_controller(store: ObjectStore, writer: ObjectStore | None = None) -> Controller:
     """Return the controller of a new process."""
-    return Controller(Predictor(store), lambda: writer or store, rating_max=5, caller_timeout_ms=TIMEOUT_MS)
+    return Controller(Predictor(store), lambda: writer or store, scale=FIVE_STARS, caller_timeout_ms=TIMEOUT_MS)
 
 
 def list_users(release: Release, arm: str, count: int) -> list[str]:

@@ -13,6 +13,7 @@ from tests.support.records import rows
 
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
+from marquee.events.log_scale import FIVE_STARS
 from marquee.monitoring import batch_checks, check_result
 from marquee.monitoring.check_result import Check, Verdict
 from marquee.monitoring.drift_monitor import DriftMonitor
@@ -55,7 +56,7 @@ def index_by_name(checks: Sequence[Check]) -> dict[str, Check]:
 
 def check_batches(database: Database) -> dict[str, Check]:
     """Return the batch checks as of noon, by name."""
-    return index_by_name(batch_checks.check_batches(database, NOON, 5))
+    return index_by_name(batch_checks.check_batches(database, NOON, FIVE_STARS))
 
 
 def list_problems(checks: dict[str, Check]) -> dict[str, Verdict]:
@@ -262,7 +263,7 @@ def test_quality_checks_strong_drift_requests_one_retraining(database: Database,
     """The request names the check and the model. Checks of the same minute are not written twice."""
     insert_ratings(database, 4_000, timedelta(hours=40), **REFERENCE)
     insert_ratings(database, 4_000, timedelta(hours=4), **{**REFERENCE, "rating": "5"})
-    quality = QualityChecks(rating_max=5)
+    quality = QualityChecks(FIVE_STARS)
     for minutes in range(3):
         quality.run(database, store, NOON + timedelta(minutes=minutes))
     requests: list[tuple[Any, ...]] = rows(
@@ -279,5 +280,5 @@ def test_quality_checks_strong_drift_requests_one_retraining(database: Database,
 def test_quality_checks_without_release_check_records(postgres_database: Database, tmp_path: Path) -> None:
     """Without a release there are batch checks and no request."""
     insert_watches(postgres_database, 10)
-    assert QualityChecks(5).run(postgres_database, FileStore(tmp_path), NOON) == 14
+    assert QualityChecks(FIVE_STARS).run(postgres_database, FileStore(tmp_path), NOON) == 14
     assert rows(postgres_database, "SELECT count(*) FROM retrain_requests") == [(0,)]

@@ -10,6 +10,7 @@ from tests.support.records import rows
 
 from marquee.data.sources import read_database
 from marquee.db.pool import Database
+from marquee.events.log_scale import FIVE_STARS
 from marquee.monitoring.account_anomalies import (
     LEVELS,
     MovieRatings,
@@ -66,7 +67,7 @@ def insert_attack(database: Database, accounts: int = 12, rating: int = 5) -> No
 def test_mark_suspects_honest_new_accounts_are_not_marked(database: Database) -> None:
     """New accounts that rate as the established ones are not suspects."""
     insert_honest(database)
-    assert mark_suspects(database, NOW, 5) == 0
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
 @pytest.mark.parametrize("rating", [1, 5])
@@ -74,11 +75,11 @@ def test_mark_suspects_attack_is_marked_once(database: Database, rating: int) ->
     """All accounts of an attack are marked at either end of the scale; a second run marks no one again."""
     insert_honest(database)
     insert_attack(database, rating=rating)
-    assert mark_suspects(database, NOW, 5) >= 12
+    assert mark_suspects(database, NOW, FIVE_STARS) >= 12
     marked = {user for (user,) in rows(database, SUSPECTS)}
     assert marked >= {f"9{n:03}" for n in range(12)}
     assert not marked & {f"{user}" for user in range(60)}
-    assert mark_suspects(database, NOW, 5) == 0
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
 def insert_sessions(database: Database, sessions: list[tuple[str, str]], days_ago: float) -> None:
@@ -103,25 +104,25 @@ def test_mark_suspects_watches_alone_are_an_attack_unless_all_watch(database: Da
     insert_sessions(database, [*new, *((f"9{n:03}", target) for n in range(20))], 1)
     if premiere:
         insert_sessions(database, [(f"{user}", target) for user in range(40)], 1)
-    marked = mark_suspects(database, NOW, 5)
+    marked = mark_suspects(database, NOW, FIVE_STARS)
     expected = [] if premiere else [(f"9{n:03}", target, "watched") for n in range(20)]
     assert rows(database, "SELECT user_id, movie_id, level FROM suspect_accounts ORDER BY user_id") == expected
     assert marked == len(expected)
-    assert mark_suspects(database, NOW, 5) == 0
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
 def test_mark_suspects_repeated_ratings_of_one_account_count_once(database: Database) -> None:
     """One account that rates a movie a hundred times is one account."""
     insert_honest(database)
     insert_ratings(database, [("9000", "movie-7+2000", 5)] * 100, 1, 2)
-    assert mark_suspects(database, NOW, 5) == 0
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
 def test_read_database_leaves_suspects_out_until_they_are_cleared(database: Database) -> None:
     """Training does not see a suspect; it counts the rows that it left out, and sees a cleared account again."""
     insert_honest(database)
     insert_attack(database)
-    mark_suspects(database, NOW, 5)
+    mark_suspects(database, NOW, FIVE_STARS)
     n_suspects = len(rows(database, SUSPECTS))
     data = read_database(database, NOW)
     assert not set(data.ratings["user_id"]) & {f"9{n:03}" for n in range(12)}
@@ -131,13 +132,13 @@ def test_read_database_leaves_suspects_out_until_they_are_cleared(database: Data
     data = read_database(database, NOW)
     assert set(data.ratings["user_id"]) >= {f"9{n:03}" for n in range(12)}
     assert "ratings: suspect account" not in data.left_out
-    assert mark_suspects(database, NOW, 5) == 0
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
 def test_task_checks_once_an_hour(database: Database, store: FileStore) -> None:
     """The check runs again after an hour, not with every run of the monitor."""
     insert_honest(database)
-    task = SuspectAccounts(5)
+    task = SuspectAccounts(FIVE_STARS)
     assert task.run(database, store, NOW) == 0
     insert_attack(database)
     assert task.run(database, store, NOW + timedelta(minutes=59)) == 0

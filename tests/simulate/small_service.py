@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from marquee.config.base_data import BaseRating
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.delivery_counts import RecordGroup
 from marquee.simulate.producer import RecordProducer
@@ -32,11 +33,11 @@ class ListProducer(RecordProducer):
 
 
 def synthetic_users(
-    users: int = 1_000, movies: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
+    users: int = 1_000, movies: int = 500, seed: int = 1, scale: LogScale = FIVE_STARS, influence: float = 1.0
 ) -> SyntheticUsers:
     """Return synthetic users of a synthetic catalog of the same seed."""
     catalog = SyntheticCatalog(movies, seed)
-    return SyntheticUsers(users, catalog, seed=seed, rating_max=rating_max, influence=influence)
+    return SyntheticUsers(users, catalog, seed=seed, scale=scale, influence=influence)
 
 
 def take_events(sessions: ActiveSessions, count: int) -> list[UserEvent]:

@@ -18,6 +18,7 @@ from tests.simulate.small_service import (
 )
 
 from marquee.events.kinds import MalformedRecord, RecommendationRequest
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.events.parser import EventParser
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.event_log import EventLog
@@ -25,9 +26,9 @@ from marquee.simulate.sessions import ActiveSessions
 
 
 def make_event_log(
-    rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, rating_max: int = 5, disorder: bool = False
+    rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, scale: LogScale = FIVE_STARS, disorder: bool = False
 ) -> EventLog:
-    parser = EventParser(zone, rating_max)
+    parser = EventParser(zone, scale.high, scale.low)
     user_corrupter, request_corrupter = (Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2))
     return EventLog(ListProducer(), zone, parser, user_corrupter, request_corrupter, disorder=disorder)
 
@@ -38,15 +39,15 @@ def records_of(event_log: EventLog) -> list[bytes]:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"])
-@pytest.mark.parametrize("rating_max", [5, 10])
-def test_write_clean_records_parse_as_the_events(zone: str, rating_max: int) -> None:
-    """All kinds of users' records, in any zone and on either scale, parse as the written events."""
-    event_log = make_event_log(zone=ZoneInfo(zone), rating_max=rating_max)
-    users = synthetic_users(movies=2_000, rating_max=rating_max)
+@pytest.mark.parametrize("scale", [FIVE_STARS, LogScale(1, 10), LogScale(0.5, 5), LogScale(0, 10)], ids=str)
+def test_write_clean_records_parse_as_the_events(zone: str, scale: LogScale) -> None:
+    """All kinds of users' records, in any zone and on any scale, parse as the written events."""
+    event_log = make_event_log(zone=ZoneInfo(zone), scale=scale)
+    users = synthetic_users(movies=2_000, scale=scale)
     events = take_events(ActiveSessions(users, 100, midway=True), 20_000)
     for event in events:
         event_log.write(event)
-    parser = EventParser(ZoneInfo(zone), rating_max)
+    parser = EventParser(ZoneInfo(zone), scale.high, scale.low)
     assert [parser.parse(record.decode()) for record in records_of(event_log)] == events
 
 

@@ -13,6 +13,7 @@ from tests.simulate.small_service import sample_ratings, take_events, write_base
 from marquee.config.base_data import BaseRating
 from marquee.errors import TrainingDataError
 from marquee.events.kinds import AccountCreated, Rating, Watch
+from marquee.events.log_scale import LogScale
 from marquee.simulate.replay import Replay, ReplaySplit, read_replayed, split_base_data
 from marquee.simulate.sessions import ActiveSessions, UserEvent
 
@@ -27,7 +28,7 @@ def replay_all(replay: Replay, concurrency: int = 3) -> list[UserEvent]:
     return take_events(ActiveSessions(replay, concurrency), ALL_EVENTS)
 
 
-def ratings_by_user(events: list[UserEvent]) -> dict[str, list[tuple[str, int]]]:
+def ratings_by_user(events: list[UserEvent]) -> dict[str, list[tuple[str, float]]]:
     ratings = defaultdict(list)
     for event in events:
         if isinstance(event, Rating):
@@ -137,7 +138,7 @@ def test_replay_scale_of_ten_is_that_of_training(
 ) -> None:
     """The log has each rating where training maps it to, rounded: half stars without loss."""
     rows = [BaseRating("1", f"film+{n}+1999", rating, n) for n, rating in enumerate(ratings)]
-    events = replay_all(Replay(make_split(rows)._replace(scale=scale), seed=1, rating_max=10))
+    events = replay_all(Replay(make_split(rows)._replace(scale=scale), seed=1, scale=LogScale(1, 10)))
     assert sorted(rating for _, rating in ratings_by_user(events)["1"]) == logged
 
 

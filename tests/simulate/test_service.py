@@ -263,7 +263,7 @@ def test_simulate_settings_from_environment_are_sufficient(kafka: EmbeddedKafka)
         *(*SYNTHETIC, "--records", 50),
         MARQUEE_KAFKA_BOOTSTRAP=kafka.bootstrap,
         MARQUEE_KAFKA_TOPIC="from-environment",
-        MARQUEE_RATING_MAX="10",
+        MARQUEE_RATING_SCALE="1-10",
     )
     assert done.returncode == 0
     assert sum(map(len, consume(kafka, "from-environment", 50).values())) == 50

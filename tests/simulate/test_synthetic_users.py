@@ -10,6 +10,7 @@ import pytest
 from tests.simulate.small_service import NOON, synthetic_users, take_events
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.simulate.sessions import ActiveSessions
 from marquee.simulate.synthetic_users import SyntheticUsers
 from marquee.simulate.watch_plan import PlannedSession
@@ -45,14 +46,14 @@ def test_active_sessions_mix_of_events_matches_recorded_logs() -> None:
     assert 95 < fmean(lengths) < 120
 
 
-@pytest.mark.parametrize("rating_max", [5, 10])
-def test_start_session_ratings_follow_preferences(rating_max: int) -> None:
+@pytest.mark.parametrize("scale", [FIVE_STARS, LogScale(1, 10), LogScale(0.5, 5), LogScale(0, 10)], ids=str)
+def test_start_session_ratings_follow_preferences(scale: LogScale) -> None:
     """Ratings correlate with the latent preferences and use the whole scale."""
-    users = synthetic_users(rating_max=rating_max)
+    users = synthetic_users(scale=scale)
     rated = [session for session in take_sessions(users, 3_000) if session.rating is not None]
     expected = [users.preferences.expected_rating(s.user_id, s.movie_id) for s in rated]
     assert correlation(expected, [float(s.rating or 0) for s in rated]) > 0.5
-    assert {s.rating for s in rated} == set(range(1, rating_max + 1))
+    assert {s.rating for s in rated} == set(scale.ratings)
 
 
 def test_start_session_user_watches_one_movie_at_a_time() -> None:

@@ -26,9 +26,9 @@ def watch(user_id: int, minute: int, movie_id: str = MOVIE, time: str = "2026-02
     return f"{time},{user_id},GET /data/m/{movie_id}/{minute}.mpg"
 
 
-def rate(user_id: int, rating: int, movie_id: str = MOVIE, time: str = "2026-02-14T00:09:21") -> str:
+def rate(user_id: int, rating: float, movie_id: str = MOVIE, time: str = "2026-02-14T00:09:21") -> str:
     """Return a rating record."""
-    return f"{time},{user_id},GET /rate/{movie_id}={rating}"
+    return f"{time},{user_id},GET /rate/{movie_id}={rating:g}"
 
 
 def ask(user_id: int, status: int, result: str, response_ms: int = 31) -> str:

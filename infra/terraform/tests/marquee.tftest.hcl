@@ -390,10 +390,10 @@ run "parts_get_the_settings_they_read" {
 run "a_setting_reaches_the_parts_that_need_it" {
   command = apply
   variables {
-    settings = { rating_max = "10" }
+    settings = { rating_scale = "1-10" }
   }
   assert {
-    condition     = module.function["ingest"].config.environment_variables.MARQUEE_RATING_MAX == "10"
+    condition     = module.function["ingest"].config.environment_variables.MARQUEE_RATING_SCALE == "1-10"
     error_message = "A setting does not reach a part that reads it."
   }
 }

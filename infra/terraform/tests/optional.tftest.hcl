@@ -104,7 +104,7 @@ run "grafana_cloud" {
 run "refuses_setting_that_no_part_reads" {
   command = plan
   variables {
-    settings = { rating_maximum = "10" }
+    settings = { rating_scales = "1-10" }
   }
   expect_failures = [var.settings]
 }

@@ -16,7 +16,7 @@ variables {
   budget            = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
   github            = { repository_id = "123456", owner_id = "7890", state_bucket = "marquee-prod-state" }
   recommend_callers = ["serviceAccount:movies@marquee-stream.iam.gserviceaccount.com"] # the movie service
-  settings          = { rating_max = "10", time_zone = "America/New_York" }
+  settings          = { rating_scale = "1-10", time_zone = "America/New_York" }
 }
 
 run "example" {

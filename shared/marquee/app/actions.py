@@ -33,11 +33,10 @@ class Actions:
         visitor = self._allowed(request, WRITES)
         if self._services.movies.find_one(movie_id) is None:
             return sorry(404, TEXTS["no_movie"])
-        most, rating = self._services.options.rating_max, _read_number(request.form.get("rating", ""))
-        if rating is None or not 1 <= rating <= most:
-            return sorry(400, TEXTS["bad_rating"].format(most=most))
-        if not self._services.movie_service.rate(visitor.user_id, movie_id, rating):
-            return sorry(400, TEXTS["bad_rating"].format(most=most))
+        scale = self._services.options.scale
+        rating = scale.read(request.form.get("rating", ""))
+        if rating is None or not self._services.movie_service.rate(visitor.user_id, movie_id, rating):
+            return sorry(400, TEXTS["bad_rating"].format(least=f"{scale.low:g}", most=f"{scale.high:g}"))
         return redirect(f"/movie/{quote(movie_id, safe='')}?rated=1")
 
     def change_list(self, request: PageRequest, movie_id: str) -> PageReply:

@@ -124,9 +124,9 @@ class MovieServiceClient:
         """Request one minute of a movie; return False if there is no such minute."""
         return self._log(user_id, f"/data/m/{quote(movie_id, safe='')}/{minute}.mpg")
 
-    def rate(self, user_id: str, movie_id: str, rating: int) -> bool:
+    def rate(self, user_id: str, movie_id: str, rating: float) -> bool:
         """Rate a movie; return False if the movie or the rating is invalid."""
-        return self._log(user_id, f"/rate/{quote(movie_id, safe='')}={rating}")
+        return self._log(user_id, f"/rate/{quote(movie_id, safe='')}={rating:g}")
 
     def _log(self, user_id: str, path: str) -> bool:
         response = self._get(path, user_id)

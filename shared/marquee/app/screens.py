@@ -110,7 +110,7 @@ class Screens:
             status,
             token=visitor.token,
             visitor=visitor,
-            rating_max=options.rating_max,
+            ratings=options.scale.ratings,
             retention_days=options.retention_days,
             **values,
         )

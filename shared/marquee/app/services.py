@@ -14,12 +14,13 @@ from marquee.app.service_identity import create_identity
 from marquee.app.visitors import Visitors
 from marquee.app.write_limits import WriteLimits
 from marquee.config.settings import Settings
+from marquee.events.log_scale import FIVE_STARS, LogScale
 
 
 class AppOptions(msgspec.Struct, frozen=True):
     """Options of the deployment. ``certificates`` are the SHA-256 fingerprints of the Android package's signers."""
 
-    rating_max: int = 5
+    scale: LogScale = FIVE_STARS
     retention_days: int = 90
     certificates: tuple[str, ...] = ()
 
@@ -57,6 +58,6 @@ def create_services(settings: Settings) -> Services:
             settings.recommend_key.strip("-"),
             authorize=identity.headers if identity else None,
         ),
-        AppOptions(settings.rating_max, settings.retention_days, certificates),
+        AppOptions(LogScale.named(settings.rating_scale), settings.retention_days, certificates),
         AccountProfiling(settings.database_url, settings.privacy_key),
     )

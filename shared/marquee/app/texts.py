@@ -83,7 +83,7 @@ TEXTS: dict[str, str] = {
     "away_service": "The movie service is not available at the moment. Try again in a few seconds.",
     "not_found": "There is nothing here.",
     "no_movie": "There is no such movie.",
-    "bad_rating": "A rating is 1 to {most} stars.",
+    "bad_rating": "A rating is {least} to {most} stars.",
     "list_full": "Your list is full: it holds {most} movies.",
     "too_many": "That was too much at once. Try again in a minute.",
     "other_site": "This was sent from another site.",

@@ -117,7 +117,7 @@ class _Replay:
         movie_id, value = stream.dataset.movie_ids[stream.items[row]], float(stream.values[row])
         moment = _to_time(int(stream.times[row]))
         if stream.is_rating[row]:
-            self._ratings[user].insert(0, RatedMovie(movie_id, value, moment))  # type: ignore[arg-type]  # Half stars.
+            self._ratings[user].insert(0, RatedMovie(movie_id, value, moment))
         else:
             self._watched[user].insert(0, WatchedMovie(movie_id, int(value), moment))
 

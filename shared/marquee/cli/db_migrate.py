@@ -7,6 +7,8 @@ import argparse
 from marquee.config.settings import Settings
 from marquee.db.logins import set_logins
 from marquee.db.migrate import migrate
+from marquee.db.rating_steps import set_rating_step
+from marquee.events.log_scale import LogScale
 
 # An index of many documents takes longer than a request of the app may.
 _DEADLINE_MS, _SELECTION_MS = 600_000, 10_000
@@ -20,6 +22,8 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
     """Apply the missing migrations, set the logins, make the collections of the app, and print what was changed."""
     settings.require("database_url")
     applied = migrate(settings.database_url)
+    if set_rating_step(settings.database_url, LogScale.named(settings.rating_scale).step):
+        applied.append(f"the step of ratings from {settings.rating_scale}")
     logins = set_logins(settings.database_url, dict(settings.database_logins))
     if settings.documents_url:
         applied += _prepare_documents(settings)

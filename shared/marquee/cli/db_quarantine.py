@@ -15,6 +15,7 @@ from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.quarantine import Selection
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(quarantine.list_newest(database, chosen, args.limit), args.json)
         else:
-            parser = EventParser(settings.time_zone, settings.rating_max)
+            scale = LogScale.named(settings.rating_scale)
+            parser = EventParser(settings.time_zone, scale.high, scale.low)
             _print_replay(
                 quarantine.replay_records(database, chosen, parser, MarkReader(settings.privacy_key)), args.json
             )

@@ -13,6 +13,7 @@ from marquee.cli.selection_arguments import add_selection_action, selected_times
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest import rejected
 from marquee.ingest.handler import IngestHandler, RejectedEvent
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(rejected.list_newest(database, selection, args.limit), args.json)
         else:
-            parser = EventParser(settings.time_zone, settings.rating_max)
+            scale = LogScale.named(settings.rating_scale)
+            parser = EventParser(settings.time_zone, scale.high, scale.low)
             handler = IngestHandler(database, parser, MarkReader(settings.privacy_key))
             _replayed(rejected.replay_events(database, selection, lambda event: _accepts(handler, event)), args.json)
     return 0

@@ -134,6 +134,7 @@ def _status(store: ObjectStore, settings: Settings, name: str, as_json: bool) ->
 
 def _assess(store: ObjectStore, settings: Settings) -> Assessment | None:
     # Imported late: the models' engine is not needed by the other actions.
+    from marquee.events.log_scale import LogScale
     from marquee.monitoring.controller import Controller
     from marquee.monitoring.served_prediction import Predictor
 
@@ -141,7 +142,7 @@ def _assess(store: ObjectStore, settings: Settings) -> Assessment | None:
     controller = Controller(
         Predictor(store),
         lambda: store,
-        rating_max=settings.rating_max,
+        scale=LogScale.named(settings.rating_scale),
         caller_timeout_ms=settings.caller_timeout_ms,
     )
     with closing(Database(settings.database_url)) as database:

@@ -15,8 +15,10 @@ from rich.console import Console
 
 from marquee.cli.argument_types import bounded_float, bounded_int
 from marquee.config.base_data import read_scale
+from marquee.config.fields import RATING_SCALES
 from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.local import demo, logs, status
 from marquee.local.local_settings import LOCATION_SETTINGS
 from marquee.local.process import drop_libpq_variables
@@ -26,7 +28,7 @@ from marquee.local.state_dir import StateDir
 from marquee.local.system import LocalSystem
 from marquee.simulate.replay import check_log_ids
 
-_FIVE_STARS, _FINE_RATING_MAX = (1.0, 5.0), 10
+_OTHER_SCALE = LogScale(1.0, 10)
 _OPEN = """\
 Warning: recommend, events and the app listen on {host}, without encryption. Everyone who reaches it can use the app
 and make accounts in it; callers of the APIs need a key of MARQUEE_API_KEYS. Do this in a network that you trust."""
@@ -169,8 +171,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if shape.replayed and shape.ratings:
         check_log_ids(shape.ratings)
         settings = _fit_scale(settings, shape.ratings, console)
-    elif shape.ratings and is_finer(read_scale(shape.ratings), settings):
-        console.print("The ratings have a finer scale than the event log of 1 to 5: MARQUEE_RATING_MAX=10 keeps it.")
+    elif shape.ratings and fit_scale(read_scale(shape.ratings), settings):
+        console.print("The ratings have another scale than the event log: MARQUEE_RATING_SCALE sets the log's.")
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if shape.is_open:
         console.print(_OPEN.format(host=shape.host), soft_wrap=True)
@@ -187,17 +189,23 @@ def _default_state_dir(root: Path, args: argparse.Namespace) -> Path:
 
 
 def _fit_scale(settings: Settings, base: Path, console: Console) -> Settings:
-    """Return the settings with an event log of 1 to 10 where 1 to 5 would round the ratings of ``base``."""
+    """Return the settings with an event log on the scale of ``base``, unless they name another than the default."""
     scale = read_scale(base)
-    if scale is None or not is_finer(scale, settings):
+    fitted = fit_scale(scale, settings)
+    if scale is None or fitted is None:
         return settings
-    console.print(f"The ratings are {scale[0]:g} to {scale[1]:g}: the event log has 1 to {_FINE_RATING_MAX}.")
-    return replace(settings, rating_max=_FINE_RATING_MAX)
+    console.print(f"The ratings are {scale[0]:g} to {scale[1]:g}: those of the event log are {fitted}.")
+    return replace(settings, rating_scale=fitted.name)
 
 
-def is_finer(scale: tuple[float, float] | None, settings: Settings) -> bool:
-    """Return True if an event log of 1 to 10 would round ratings of ``scale`` less than that of the settings."""
-    return scale not in (None, _FIVE_STARS) and settings.rating_max == Settings().rating_max
+def fit_scale(scale: tuple[float, float] | None, settings: Settings) -> LogScale | None:
+    """Return the scale of the event log for base data on ``scale``; None for that of the settings.
+
+    A scale that the log cannot have becomes 1 to 10, which rounds less than 1 to 5.
+    """
+    if scale is None or scale == FIVE_STARS or settings.rating_scale != FIVE_STARS.name:
+        return None
+    return own if (own := LogScale(*scale)).name in RATING_SCALES else _OTHER_SCALE
 
 
 def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:

@@ -18,6 +18,7 @@ from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
 from marquee.errors import SettingsError
+from marquee.events.log_scale import LogScale
 
 if TYPE_CHECKING:
     from marquee.backtest.backtest_jobs import BacktestInputs
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from marquee.training.params import Params
 
     params = Params.read(args.params)
-    inputs = _make_inputs(_read_data(args, settings, params), _make_plan(args, params), params)
+    scale = LogScale.named(settings.rating_scale)
+    inputs = _make_inputs(_read_data(args, settings, params, scale), scale, _make_plan(args, params), params)
     with progress_bar() as progress:
         report = backtest(inputs, args.out / "parts", workers=args.workers, progress=progress)
     print(render_tables(report))
@@ -109,21 +111,21 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _read_data(args: argparse.Namespace, settings: Settings, params: Params) -> SourceData:
+def _read_data(args: argparse.Namespace, settings: Settings, params: Params, scale: LogScale) -> SourceData:
     from marquee.data import base_checks, sources
 
     until = datetime.now(UTC)
     base = args.base or (Path(settings.base_data) if settings.base_data else None)
     if base is None and not args.database:
         raise SettingsError("there is nothing to replay: name --base DIRECTORY or set MARQUEE_BASE_DATA, or --database")
-    low, high = params.data.rating_min, params.data.base_rating_max
     found = None
     if base is not None:
-        own_low, own_high = args.scale or base_data.read_scale(base) or (low, high)
+        own_low, own_high = args.scale or base_data.read_scale(base) or _default_scale(params)
         base_checks.validate_ratings((read := sources.read_base(base, until)).ratings, own_low, own_high)
-        found = read.on_scale(own_low, own_high, low, high)
-        if (own_low, own_high) != (low, high):
-            print(f"ratings of {own_low:g} to {own_high:g} are replayed and measured on the scale {low:g} to {high:g}")
+        found = read.on_scale(own_low, own_high, *scale)
+        if (own_low, own_high) != scale:
+            on = f"{scale.low:g} to {scale.high:g}"
+            print(f"ratings of {own_low:g} to {own_high:g} are replayed and measured on the scale {on}")
     if args.database:
         url = settings.require("database_url").database_url
         with closing(Database(url)) as database:
@@ -133,12 +135,15 @@ def _read_data(args: argparse.Namespace, settings: Settings, params: Params) -> 
     return found
 
 
-def _make_inputs(source: SourceData, plan: BacktestPlan, params: Params) -> BacktestInputs:
+def _default_scale(params: Params) -> tuple[float, float]:
+    return params.data.rating_min, params.data.base_rating_max
+
+
+def _make_inputs(source: SourceData, scale: LogScale, plan: BacktestPlan, params: Params) -> BacktestInputs:
     from marquee.backtest.backtest_jobs import BacktestInputs
     from marquee.backtest.event_stream import EventStream
     from marquee.data.dataset import Dataset
 
-    scale = params.data.rating_min, params.data.base_rating_max
     attributes = params.data.user_attributes
     dataset = Dataset.from_frames(source.ratings, source.watch_sessions, *scale, source.side_information, attributes)
     return BacktestInputs(EventStream.from_dataset(dataset), plan, params, frozenset(source.side_information.movies))

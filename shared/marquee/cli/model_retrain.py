@@ -23,6 +23,7 @@ from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
 from marquee.db.retrain_queue import pending
 from marquee.errors import PipelineFailed, SettingsError
+from marquee.events.log_scale import LogScale
 from marquee.experiments.lifecycle import find_recipes
 from marquee.registry.object_store.connect import connect
 
@@ -206,5 +207,5 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     until = with_default_zone(args.until, settings.time_zone) if args.until else _default_until(args.work)
-    rating_max = float(settings.rating_max)
-    return SnapshotRequest(until, Path(base) if base else None, fraction, rating_max, args.scale)
+    log = LogScale.named(settings.rating_scale)
+    return SnapshotRequest(until, Path(base) if base else None, fraction, log.high, args.scale, log.low)

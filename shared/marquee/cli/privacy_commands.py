@@ -18,6 +18,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import set_profiling
 from marquee.errors import ReceiptRefused, ReleaseError
+from marquee.events.log_scale import LogScale
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def _retrain(args: argparse.Namespace, settings: Settings, database: Database) -
     from marquee.training.retrain import retrain
 
     base = Path(settings.base_data) if settings.base_data else None
-    request = SnapshotRequest(datetime.now(UTC), base, settings.base_fraction, float(settings.rating_max))
+    scale = LogScale.named(settings.rating_scale)
+    request = SnapshotRequest(datetime.now(UTC), base, settings.base_fraction, scale.high, rating_min=scale.low)
     store, reason = connect(settings.objects_url), "users were forgotten"
     result = retrain(
         request,

@@ -13,6 +13,7 @@ from marquee.cli.argument_types import bounded_int
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
+from marquee.events.log_scale import LogScale
 from marquee.grafana import panel_files
 from marquee.monitoring.alerts.watcher import create_watcher, watch_in_background
 from marquee.page.playground import Playground, PlaygroundSettings
@@ -67,7 +68,8 @@ def _create_playground(args: argparse.Namespace, settings: Settings, database: D
         return None
     settings.require("objects_url")
     key = os.environ.get(KEY_VARIABLE, "")
-    addresses = PlaygroundSettings(args.recommend, args.events, settings.objects_url, key, settings.rating_max)
+    scale = LogScale.named(settings.rating_scale)
+    addresses = PlaygroundSettings(args.recommend, args.events, settings.objects_url, key, scale)
     return Playground(addresses, database)
 
 

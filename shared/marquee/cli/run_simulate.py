@@ -12,6 +12,7 @@ from marquee.cli.simulate_arguments import add_arguments
 from marquee.config.base_data import MOVIES_FILE, USERS_FILE, read_side_table
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.corruption import Corrupter
@@ -77,7 +78,7 @@ def _movie_service(args: argparse.Namespace, settings: Settings, service: Stream
     return MovieService(
         CustomerTable(args.seed, 2 * max(args.users, len(users)), users),
         table,
-        users=UserRequests(table, service.write_from_outside, args.rating_max or settings.rating_max),
+        users=UserRequests(table, service.write_from_outside, _scale(args, settings)),
         host=args.customer_service_host,
         port=args.customer_service_port,
         requests_per_second=args.customer_service_limit,
@@ -86,9 +87,9 @@ def _movie_service(args: argparse.Namespace, settings: Settings, service: Stream
 
 def build(args: argparse.Namespace, settings: Settings, progress: ReportDisplay) -> StreamingService:
     """Create the service for ``args``. Raises ``SettingsError`` or ``TrainingDataError`` if they are wrong."""
-    rating_max = args.rating_max or settings.rating_max
+    scale = _scale(args, settings)
     try:
-        population = _population(args, rating_max)
+        population = _population(args, scale)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     sessions = ActiveSessions(
@@ -101,24 +102,28 @@ def build(args: argparse.Namespace, settings: Settings, progress: ReportDisplay)
     return StreamingService(
         _plan(args),
         sessions,
-        _event_log(args, settings, population, rating_max),
+        _event_log(args, settings, population, scale),
         RecommendClient(args.url, timeout_ms, settings.recommend_key.strip("-")) if args.url else None,
         progress.show,
     )
 
 
-def _population(args: argparse.Namespace, rating_max: int) -> UserPopulation:
+def _scale(args: argparse.Namespace, settings: Settings) -> LogScale:
+    return LogScale.named(args.rating_scale or settings.rating_scale)
+
+
+def _population(args: argparse.Namespace, scale: LogScale) -> UserPopulation:
     if args.mode == "replay":
         replayed = read_replayed(args.replayed) if args.replayed else frozenset()
         return Replay(
             split_base_data(args.data, args.fraction, replayed),
             seed=args.seed,
-            rating_max=rating_max,
+            scale=scale,
             influence=args.influence,
             extra_sessions=args.extra_sessions,
         )
     catalog = SyntheticCatalog(args.movies, args.seed)
-    return SyntheticUsers(args.users, catalog, seed=args.seed, rating_max=rating_max, influence=args.influence)
+    return SyntheticUsers(args.users, catalog, seed=args.seed, scale=scale, influence=args.influence)
 
 
 def _concurrent_sessions(args: argparse.Namespace) -> int:
@@ -130,8 +135,8 @@ def _concurrent_sessions(args: argparse.Namespace) -> int:
     return max(1, sessions)
 
 
-def _event_log(args: argparse.Namespace, settings: Settings, population: UserPopulation, rating_max: int) -> EventLog:
-    parser = EventParser(settings.time_zone, rating_max)
+def _event_log(args: argparse.Namespace, settings: Settings, population: UserPopulation, scale: LogScale) -> EventLog:
+    parser = EventParser(settings.time_zone, scale.high, scale.low)
     user_corrupter, request_corrupter = (
         Corrupter(args.corrupt, parser, population.has_movie, args.seed * 2 + number) for number in (0, 1)
     )

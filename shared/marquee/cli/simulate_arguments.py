@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from marquee.cli.argument_types import bounded_float, bounded_int
+from marquee.config.fields import RATING_SCALES
 
 # As recorded in 2025.
 RECORDS_PER_SECOND = 1580.0
@@ -144,7 +145,7 @@ def _add_rates(group: argparse._ArgumentGroup) -> None:
         help="stop after N users' records [0: no limit]",
     )
     add("--keep-running", action="store_true", help="replay: continue to send requests when all is replayed")
-    add("--rating-max", type=int, choices=(5, 10), help="top of the rating scale [MARQUEE_RATING_MAX]")
+    add("--rating-scale", choices=RATING_SCALES, help="rating scale [MARQUEE_RATING_SCALE]")
     add(
         "--caller-timeout-ms",
         type=bounded_int(1),

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 OutgoingEvent: TypeAlias = dict[str, Any]
 
 
-def make_rating(user_id: str, movie_id: str, rating: int, *, time: datetime | None = None) -> OutgoingEvent:
+def make_rating(user_id: str, movie_id: str, rating: float, *, time: datetime | None = None) -> OutgoingEvent:
     """Return a rating event; ``rating`` is at least 1 and at most the maximum of the scale."""
     return _make("rating", user_id, time, movie_id=movie_id, rating=rating)
 

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 from marquee.config.masking import MASK, mask_password
 
+RATING_SCALES = ("1-5", "1-10", "0-5", "0-10", "0.5-5", "0.5-10")
+"""Rating scales of the event log: whole numbers, or half stars from 0.5 on."""
+
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
@@ -107,11 +110,6 @@ def host_and_port(raw: str) -> str:
     if raw and not re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):[1-9]\d{0,4}", raw):
         raise ValueError("a host and a port, such as 127.0.0.1:9464")
     return raw
-
-
-def rating_max(raw: str) -> int:
-    """Parse the highest rating of one of the streaming service's two scales."""
-    return int(one_of("5", "10")(raw))
 
 
 def url(*schemes: str) -> Callable[[str], str]:

@@ -16,12 +16,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "database_url",
         "privacy_key",
         "time_zone",
-        "rating_max",
+        "rating_scale",
         "push_identity",
         "delivery_secret",
         "log_level",
     ),
-    "events": ("database_url", "privacy_key", "rating_max", *_ACCESS, "log_level"),
+    "events": ("database_url", "privacy_key", "rating_scale", *_ACCESS, "log_level"),
     "recommend": (
         *_ACCESS,
         "database_url",
@@ -33,7 +33,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "lookup_deadline_ms",
         "caller_timeout_ms",
         "release_refresh_s",
-        "rating_max",
+        "rating_scale",
         "log_level",
     ),
     "app": (
@@ -43,7 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "recommend_url",
         "recommend_key",
         "movies_url",
-        "rating_max",
+        "rating_scale",
         "retention_days",
         "android_certificates",
         "log_level",
@@ -55,7 +55,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "documents_url",
         "customers_url",
         "caller_timeout_ms",
-        "rating_max",
+        "rating_scale",
         "log_level",
     ),
     "bridge": (
@@ -65,7 +65,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "metrics_address",
         "log_level",
     ),
-    "migrate": ("database_url", "database_logins", "documents_url", "retention_days", "log_level"),
+    "migrate": ("database_url", "database_logins", "documents_url", "retention_days", "rating_scale", "log_level"),
     "retention": ("database_url", "log_level"),
     "retrain": (
         "database_url",
@@ -78,11 +78,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "commit",
         "movies_url",
         "release_policy",
-        "rating_max",
+        "rating_scale",
         "time_zone",
         "log_level",
     ),
-    "simulate": (*_KAFKA, "recommend_key", "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
+    "simulate": (*_KAFKA, "recommend_key", "time_zone", "rating_scale", "caller_timeout_ms", "log_level"),
 }
 NEEDS["spark"] = NEEDS["retrain"]
 

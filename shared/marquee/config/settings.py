@@ -12,13 +12,13 @@ from marquee.config.api_keys import api_keys_text, token_secret
 from marquee.config.environment_settings import PREFIX as PREFIX
 from marquee.config.environment_settings import EnvironmentSettings
 from marquee.config.fields import (
+    RATING_SCALES,
     host_and_port,
     integer,
     name_value_pairs,
     number,
     object_store_url,
     one_of,
-    rating_max,
     setting,
     settings_class,
     text,
@@ -31,7 +31,7 @@ from marquee.config.fields import (
 class Settings(EnvironmentSettings):
     """All settings; the field ``x_y`` is the environment variable ``MARQUEE_X_Y``.
 
-    ``Settings(rating_max=10)`` has the defaults for the other settings.
+    ``Settings(rating_scale="1-10")`` has the defaults for the other settings.
     """
 
     # Required by the parts that use them.
@@ -77,8 +77,11 @@ class Settings(EnvironmentSettings):
         example="security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=key,sasl.password=secret",
     )
     time_zone: tzinfo = setting(time_zone, "Time zone of the event log, whose times name none.", UTC)
-    rating_max: int = setting(
-        rating_max, "Highest rating of the event log's scale, as the streaming service writes it: 5 or 10.", 5
+    rating_scale: str = setting(
+        one_of(*RATING_SCALES),
+        "Rating scale of the event log: whole numbers, or half stars from 0.5 on. `marquee db migrate` prepares the "
+        "database for half stars, which is possible only before the first rating.",
+        "1-5",
     )
 
     # Delivery, and monitoring of the bridge.

@@ -76,6 +76,6 @@ def _refuse(ratings: pd.DataFrame, invalid: NDArray[np.bool_], problem: str) -> 
         listed = "; ".join(f"user {r.user_id}, movie {r.movie_id}: {r.value}" for r in examples.itertuples())
         raise TrainingDataError(
             f"{invalid.sum()} of {len(ratings)} ratings {problem} (the first: {listed}). "
-            "Fix or remove them, or name the scale of the base data (--scale 0.5-5); MARQUEE_RATING_MAX and "
+            "Fix or remove them, or name the scale of the base data (--scale 0.5-5); MARQUEE_RATING_SCALE and "
             "params.yaml set the other scales"
         )

@@ -34,9 +34,9 @@ class SnapshotRequest:
     """Selection of the training data.
 
     ``until``: only events before this time. ``base``: directory of the base data, None for none. ``base_fraction``:
-    only this fraction of the base data, the oldest. ``rating_max``: maximum of the event log's rating scale, on which
-    the model predicts. ``scale``: minimum and maximum of the base data's ratings, None for that of the import, or else
-    of ``params.yaml``.
+    only this fraction of the base data, the oldest. ``rating_min``, ``rating_max``: the event log's rating scale, on
+    which the model predicts. ``scale``: minimum and maximum of the base data's ratings, None for that of the import, or
+    else of ``params.yaml``.
     """
 
     until: datetime
@@ -44,6 +44,7 @@ class SnapshotRequest:
     base_fraction: float
     rating_max: float
     scale: tuple[float, float] | None = None
+    rating_min: float = 1.0
 
 
 class SnapshotInfo(msgspec.Struct, frozen=True):
@@ -62,6 +63,7 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     left_out: dict[str, int] = {}
     scale: tuple[float, float] | None = None
     catalog: dict[str, int] = {}
+    rating_min: float = 1.0
 
     @classmethod
     def describe(
@@ -76,7 +78,8 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
         """Return the description of a snapshot that ``request`` selected."""
         scale = request.scale or (base_data.read_scale(request.base) if request.base else None)
         selected = (request.until, request.base_fraction, request.rating_max)
-        return cls(*selected, database, dict(files), dict(left_out), scale, catalog.counts)
+        counts, low = catalog.counts, request.rating_min
+        return cls(*selected, database, dict(files), dict(left_out), scale, counts, low)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _Movie = TypeVar("_Movie", RatedMovie, WatchedMovie)
 
 # A session that continued after `until` is cut there, assuming one minute of the movie per minute of time.
 _HISTORY_UNTIL = """
-(SELECT true, movie_id, rating::integer, time AS at FROM ratings
+(SELECT true, movie_id, rating * rating_step(), time AS at FROM ratings
  WHERE user_id = %(user_id)s AND time >= %(since)s AND time <= %(until)s ORDER BY time DESC LIMIT %(limit)s)
 UNION ALL
 (SELECT false, movie_id, greatest(first_minute, last_minute
@@ -31,7 +31,7 @@ UNION ALL
 ORDER BY at DESC, movie_id"""
 
 _RATINGS_BEFORE = """
-SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
+SELECT user_id, movie_id, rating * rating_step(), time FROM ratings WHERE user_id = ANY(%s) AND time < %s
 ORDER BY time DESC, topic_key DESC, partition DESC, "offset" DESC LIMIT %s"""
 _SESSIONS_BEFORE = """
 SELECT user_id, movie_id, last_minute, ended FROM watch_sessions WHERE user_id = ANY(%s) AND ended < %s

@@ -1,4 +1,7 @@
-"""Queries of user history: recent events of one user for serving, all ratings and sessions for training."""
+"""Queries of user history: recent events of one user for serving, all ratings and sessions for training.
+
+The table holds ratings in steps of the scale (:mod:`marquee.db.rating_steps`).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class RatedMovie:
     """A movie that a user rated."""
 
     movie_id: str
-    rating: int
+    rating: float
     time: datetime
 
 
@@ -53,7 +56,7 @@ _EXPORT_DEADLINE_MS = 600_000
 
 # One statement for both, because each statement costs a round trip.
 _HISTORY = """
-(SELECT true AS is_rating, movie_id, rating::integer AS value, time AS at FROM ratings
+(SELECT true AS is_rating, movie_id, rating * rating_step() AS value, time AS at FROM ratings
  WHERE user_id = %(user_id)s AND time >= %(since)s ORDER BY time DESC LIMIT %(limit)s)
 UNION ALL
 (SELECT false, movie_id, last_minute, ended FROM watch_sessions
@@ -87,7 +90,7 @@ _MAX_ROWS = 20_000
 
 _COPIES = {
     "ratings": """
-SELECT user_id, movie_id, rating, (extract(epoch FROM time) * 1000000)::bigint FROM ratings
+SELECT user_id, movie_id, rating * rating_step(), (extract(epoch FROM time) * 1000000)::bigint FROM ratings
 WHERE time >= %s AND time < %s ORDER BY time, topic_key, partition, "offset\"""",
     "watch_sessions": """
 SELECT user_id, movie_id, last_minute, (extract(epoch FROM started) * 1000000)::bigint FROM watch_sessions
@@ -121,7 +124,7 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
     return build_history(database.read(_HISTORY, parameters, deadline_ms=deadline_ms))
 
 
-def build_history(rows: Iterable[tuple[bool, str, int, datetime]]) -> History:
+def build_history(rows: Iterable[tuple[bool, str, float, datetime]]) -> History:
     """Return the history of one user from rows of (is a rating, movie_id, value, time), newest first.
 
     If a movie was rated twice, the newer rating counts.
@@ -132,7 +135,7 @@ def build_history(rows: Iterable[tuple[bool, str, int, datetime]]) -> History:
         if is_rating:
             ratings.setdefault(movie_id, RatedMovie(movie_id, value, time))
         else:
-            watched.append(WatchedMovie(movie_id, value, time))
+            watched.append(WatchedMovie(movie_id, int(value), time))
     return History(tuple(ratings.values()), tuple(watched))
 
 

@@ -121,7 +121,7 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     request: str = ""
     shown: str = ""
     record: bool = False
-    rated: tuple[tuple[str, int, datetime], ...] = ()
+    rated: tuple[tuple[str, int | float, datetime], ...] = ()
     watched: tuple[tuple[str, int, datetime], ...] = ()
     left_out: int = 0
     cohorts: tuple[tuple[str, float], ...] = ()

@@ -45,11 +45,12 @@ class Watch(_Event, frozen=True, tag="watch"):
 
 
 class Rating(_Event, frozen=True, tag="rating"):
-    """A user's rating of a movie, from 1 to the top of the scale."""
+    """A user's rating of a movie, on the scale of the settings."""
 
     movie_id: MovieId
     rating: Annotated[
-        int, Meta(ge=1, le=10, description="A whole number from 1 to the highest rating of the scale, 5 or 10")
+        float,
+        Meta(ge=0, le=10, multiple_of=0.5, description="A rating of the service's scale: by default 1, 2, 3, 4 or 5"),
     ]
 
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from marquee.events.event import ID_RULE, Event, Rating, RecommendationRequest
 from marquee.events.kinds import Category, MalformedRecord, malformed
+from marquee.events.log_scale import LogScale
 from marquee.events.record_syntax import EARLIEST, is_storable
 
 SCHEMA_VERSION = 1
@@ -63,14 +64,14 @@ _PLACEHOLDERS = frozenset(["null", "none", "nil", "undefined", "nan", "[object o
 
 
 class JsonRecordParser:
-    """Parser of JSON records whose ratings go from 1 to ``rating_max``.
+    """Parser of JSON records whose ratings go from ``rating_min`` to ``rating_max``.
 
     With ``by_id``, records are identified by their id, and an id that stands for a missing one is malformed: all
     records but the first would count as repeated.
     """
 
-    def __init__(self, rating_max: int, *, by_id: bool = False) -> None:
-        self._rating_max, self._by_id = rating_max, by_id
+    def __init__(self, rating_max: float, rating_min: float = 1.0, *, by_id: bool = False) -> None:
+        self._scale, self._by_id = LogScale(rating_min, rating_max), by_id
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""
@@ -92,8 +93,8 @@ class JsonRecordParser:
     def _check(self, event: Event) -> Event | MalformedRecord:
         if event.time < EARLIEST:
             return MalformedRecord(Category.TIME, f"{event.time:%Y-%m-%dT%H:%M:%SZ} is before 1970-01-01 in UTC")
-        if isinstance(event, Rating) and event.rating > self._rating_max:
-            return malformed(Category.RATING, str(event.rating), f"a whole number from 1 to {self._rating_max}")
+        if isinstance(event, Rating) and not self._scale.holds(event.rating):
+            return malformed(Category.RATING, f"{event.rating:g}", str(self._scale))
         if isinstance(event, RecommendationRequest):
             if not is_storable(event.server + event.result):
                 return malformed(Category.ENCODING, event.result, "text without NUL or lone surrogates")

@@ -19,6 +19,7 @@ from marquee.events.event import ImpressionShown as ImpressionShown
 from marquee.events.event import Rating as Rating
 from marquee.events.event import RecommendationRequest as RecommendationRequest
 from marquee.events.event import Watch as Watch
+from marquee.events.log_scale import LogScale
 from marquee.events.record_syntax import MOVIE_ID, is_movie_id, is_movie_list, is_storable
 
 
@@ -53,7 +54,7 @@ class ParsedFields(NamedTuple):
     user_id: str
     groups: tuple[str, ...]
     """The groups of the kind's ``pattern``."""
-    rating_max: int
+    scale: LogScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Column:
     name: str
     sql_type: str
     """text, integer, smallint or text[]."""
+    in_steps: bool = False
+    """The table holds multiples of the rating scale's step (:mod:`marquee.db.rating_steps`)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,8 +118,9 @@ def _format_watch(event: Watch) -> str:
 
 def _parse_rating(fields: ParsedFields) -> Rating | MalformedRecord:
     movie_id, text = fields.groups
-    if (rating := int(text)) > fields.rating_max:
-        return malformed(Category.RATING, text, f"a whole number from 1 to {fields.rating_max}")
+    # On a scale of whole numbers none has a fraction.
+    if not fields.scale.holds(rating := float(text)) or ("." in text and fields.scale.step == 1):
+        return malformed(Category.RATING, text, str(fields.scale))
     return Rating(fields.time, fields.user_id, movie_id, rating)
 
 
@@ -126,7 +130,7 @@ def _diagnose_rating(request: str) -> MalformedRecord:
 
 
 def _format_rating(event: Rating) -> str:
-    return f"{RATING.prefix}{event.movie_id}={event.rating}"
+    return f"{RATING.prefix}{event.movie_id}={event.rating:g}"
 
 
 def _diagnose_movie_id(movie_id: str) -> MalformedRecord | None:
@@ -189,12 +193,12 @@ RATING = LogKind(
     name="rating",
     event_class=Rating,
     prefix="GET /rate/",
-    pattern=rf"({MOVIE_ID})=([1-9]|10)",
+    pattern=rf"({MOVIE_ID})=(10(?:\.0)?|[0-9](?:\.[05])?)",
     parse=_parse_rating,
     diagnose=_diagnose_rating,
     format_request=_format_rating,
     table="ratings",
-    columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("rating", "smallint")),
+    columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("rating", "smallint", in_steps=True)),
 )
 RECOMMENDATION_REQUEST = LogKind(
     name="recommendation_request",

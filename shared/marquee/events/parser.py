@@ -30,6 +30,7 @@ from marquee.events.kinds import (
     diagnose_unknown,
     malformed,
 )
+from marquee.events.log_scale import LogScale
 from marquee.events.record_syntax import EARLIEST, TIME, USER_ID, is_time, is_user_id
 
 # One alternative for each kind. An empty group ends it, so that the number of the last group that matched
@@ -72,19 +73,19 @@ _MAX_CACHED_MINUTES = 4096
 
 
 class EventParser:
-    """Parser of records whose ratings go from 1 to ``rating_max``, and whose times, as text, are in ``zone``.
+    """Parser of records with ratings from ``rating_min`` to ``rating_max``, and with times, as text, in ``zone``.
 
     An hour that occurs twice, when clocks go back, is taken to be the first. A time that clocks skip is
     interpreted with the offset before the change. Nanoseconds are truncated to microseconds.
     """
 
-    def __init__(self, zone: tzinfo, rating_max: int) -> None:
+    def __init__(self, zone: tzinfo, rating_max: float, rating_min: float = 1.0) -> None:
         self._zone = zone
-        self.rating_max = rating_max
+        self.scale = LogScale(rating_min, rating_max)
         self._always_utc = str(zone) in ("UTC", "Etc/UTC")
         self._offsets: dict[str, timedelta] = {}
         self._match = _RECORD.fullmatch
-        self._json = JsonRecordParser(rating_max)
+        self._json = JsonRecordParser(rating_max, rating_min)
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""
@@ -97,7 +98,7 @@ class EventParser:
         if time < EARLIEST:
             return MalformedRecord(Category.TIME, f"{match[1]} is before 1970-01-01 in UTC")
         kind, groups = _KIND_BY_LAST_GROUP[match.lastindex or 0]
-        return kind.parse(ParsedFields(time, match[2], match.groups()[groups], self.rating_max))
+        return kind.parse(ParsedFields(time, match[2], match.groups()[groups], self.scale))
 
     def match_watches(self, texts: Sequence[str]) -> list[WatchFields]:
         """Return the fields of each text that is a watch record; leave all other texts to ``parse``.

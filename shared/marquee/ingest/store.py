@@ -23,7 +23,7 @@ from marquee.db.privacy_marks import MarkReader, MarkSet, is_pseudonym
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch, is_named
-from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
+from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, Column, EventKind
 from marquee.events.parser import RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.known_records import check_same_records
@@ -73,16 +73,23 @@ def _insert_statement(kind: EventKind) -> str:
     """Return the INSERT of one kind; its parameters are topic_key, partition and the columns' arrays."""
     # An array of arrays would have to be rectangular, so text[] is sent joined by commas.
     names = "".join(f", {column.name}" for column in kind.columns)
-    values = "".join(
-        f", string_to_array({column.name}, ',')" if column.sql_type == "text[]" else f", {column.name}"
+    values = "".join(f", {_value(column)}" for column in kind.columns)
+    arrays = "".join(
+        ", %s::float8[]" if column.in_steps else f", %s::{column.sql_type.removesuffix('[]')}[]"
         for column in kind.columns
     )
-    arrays = "".join(f", %s::{column.sql_type.removesuffix('[]')}[]" for column in kind.columns)
     return f"""
 INSERT INTO {kind.table} (time, topic_key, partition, "offset"{names})
 SELECT time, %s, %s, "offset"{values}
 FROM unnest(%s::timestamptz[], %s::bigint[]{arrays}) AS record (time, "offset"{names})
 ON CONFLICT DO NOTHING"""  # noqa: S608
+
+
+def _value(column: Column) -> str:
+    if column.in_steps:
+        # As text, because a number would be rounded: a rating between two steps is to be refused.
+        return f"({column.name} / rating_step())::text::{column.sql_type}"
+    return f"string_to_array({column.name}, ',')" if column.sql_type == "text[]" else column.name
 
 
 _INSERT = {kind: _insert_statement(kind) for kind in EVENT_KINDS}

@@ -31,7 +31,7 @@ LOCATION_SETTINGS = (
     "movies_url",
 )
 # Settings with which other processes find and use them.
-ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_options", "rating_max", "privacy_key")
+ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_options", "rating_scale", "privacy_key")
 
 
 def localize(settings: Settings, state_dir: StateDir) -> Settings:

@@ -11,6 +11,7 @@ from typing import Any
 
 from marquee.db.pool import Database
 from marquee.events.kinds import EVENT_KINDS, RATING, WATCH
+from marquee.events.log_scale import LogScale
 from marquee.monitoring.check_result import Check, Verdict, check_at_most
 
 WINDOW = timedelta(minutes=5)
@@ -38,7 +39,7 @@ FROM deliveries_per_minute WHERE time >= %(since)s AND time < %(until)s"""
 _REJECTED = "SELECT count(*) FROM rejected_events WHERE received >= %(since)s AND received < %(until)s"
 
 _INVALID_RATINGS = """
-SELECT count(*) FILTER (WHERE rating NOT BETWEEN 1 AND %(rating_max)s),
+SELECT count(*) FILTER (WHERE rating * rating_step() NOT BETWEEN %(rating_min)s AND %(rating_max)s),
        count(*) FILTER (WHERE user_id !~ '^[^,/[:cntrl:]]{1,128}$' OR movie_id !~ '^[^,/[:cntrl:]]+$')
 FROM ratings WHERE time >= %(since)s AND time < %(until)s"""
 
@@ -64,12 +65,13 @@ MIN_HISTORY_DAYS = 3
 _MARGIN = 0.5
 
 
-def check_batches(database: Database, end: datetime, rating_max: int) -> list[Check]:
+def check_batches(database: Database, end: datetime, scale: LogScale) -> list[Check]:
     """Return the checks of the records with times in the window that ends at ``end``."""
     parameters = {
         "since": end - WINDOW,
         "until": end,
-        "rating_max": rating_max,
+        "rating_min": scale.low,
+        "rating_max": scale.high,
         "max_minute": MAX_MOVIE_MINUTES,
         "ahead": end + MAX_CLOCK_SKEW,
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marquee.db.pool import Database
+from marquee.events.log_scale import LogScale
 from marquee.experiments.assessment import MetricAssessment
 from marquee.experiments.decision import ExperimentDecision, decide
 from marquee.experiments.declaration import Declaration
@@ -72,13 +73,13 @@ class Controller:
         predictor: Predictor,
         open_writer: Callable[[], ObjectStore],
         *,
-        rating_max: int,
+        scale: LogScale,
         caller_timeout_ms: int,
     ) -> None:
         self._predictor = predictor
         self._losses = PairedLosses(predictor)
         self._open_writer = open_writer
-        self._rating_range = float(rating_max - 1)
+        self._rating_range = scale.high - scale.low
         self._caller_timeout_ms = caller_timeout_ms
 
     def run(self, database: Database, store: ObjectStore, now: datetime) -> int:

@@ -34,7 +34,7 @@ USUAL_AGE_H, BAD_AGE_H = 36.0, 72.0
 """Limits of the age of a model. Training runs every night; one failed night is a warning, two are bad."""
 DEADLINE_MS = 60_000
 
-_RATINGS = "SELECT rating, count(*)::int FROM ratings WHERE time > %s AND time <= %s GROUP BY rating"
+_RATINGS = "SELECT rating * rating_step(), count(*)::int FROM ratings WHERE time > %s AND time <= %s GROUP BY rating"
 
 _ACTIVITY = """
 SELECT width_bucket(n, %s::bigint[]) AS bin, count(*)::int

@@ -103,7 +103,7 @@ WHERE e.experiment = %(experiment)s AND r.time >= greatest(e.enrolled, %(as_of)s
 _BASELINES = "SELECT metric, value FROM experiment_baselines WHERE experiment = %s"
 
 _RATES_BASELINE = """
-SELECT count(*), avg((predicted - rating) ^ 2) FROM predictions
+SELECT count(*), avg((predicted - rating * rating_step()) ^ 2) FROM predictions
 WHERE time >= %(past)s AND time < %(started)s AND predicted IS NOT NULL"""
 
 _RATES_SO_FAR = """

@@ -49,9 +49,10 @@ SELECT extract(epoch FROM time)::bigint, ratings FROM live_accuracy
 WHERE window_s = %s AND arm = '' AND model_version = '' AND time > %s AND time <= %s"""
 
 _SUMS = """
-SELECT user_id, arm, model_version, count(*)::int, sum((predicted - rating) ^ 2), sum(abs(predicted - rating)),
+SELECT user_id, arm, model_version, count(*)::int, sum((predicted - rating * rating_step()) ^ 2),
+       sum(abs(predicted - rating * rating_step())),
        count(coverage)::int, coalesce(sum(coverage), 0),
-       (count(*) FILTER (WHERE rating BETWEEN low AND high))::int
+       (count(*) FILTER (WHERE rating * rating_step() BETWEEN low AND high))::int
 FROM predictions WHERE time >= %s AND time < %s AND predicted IS NOT NULL
 GROUP BY user_id, arm, model_version ORDER BY user_id, arm, model_version"""
 

@@ -22,6 +22,7 @@ from marquee.db.pool import Database
 from marquee.db.privacy_marks import uses_pseudonyms
 from marquee.evaluation import movie_groups, user_groups
 from marquee.evaluation.movie_groups import MovieGroups
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.monitoring.fairness_measures import (
     EXPOSURE_GINI,
     EXPOSURE_SHARE,
@@ -71,7 +72,8 @@ FROM live_fairness WHERE time = %s GROUP BY 1, 2, 3"""
 
 _ERRORS = """
 WITH rated AS (
-    SELECT user_id, sum((predicted - rating) ^ 2) AS squared, count(*)::float8 AS ratings FROM predictions
+    SELECT user_id, sum((predicted - rating * rating_step()) ^ 2) AS squared, count(*)::float8 AS ratings
+    FROM predictions
     WHERE time >= %(since)s AND time < %(until)s AND predicted IS NOT NULL
       AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
     GROUP BY user_id)
@@ -103,7 +105,7 @@ lists AS (
       AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s ORDER BY user_id, time, id),
 liked AS (
     SELECT l.user_id, r.movie_id FROM lists AS l JOIN ratings AS r USING (user_id)
-    WHERE r.time >= l.time AND r.time < %(until)s AND r.rating >= %(liked)s
+    WHERE r.time >= l.time AND r.time < %(until)s AND r.rating * rating_step() >= %(liked)s
     UNION
     SELECT l.user_id, s.movie_id FROM lists AS l JOIN watch_sessions AS s USING (user_id)
     WHERE s.started >= l.time AND s.started < %(until)s AND s.last_minute >= %(tried)s),
@@ -131,7 +133,7 @@ Arm = tuple[int, str, str]
 class LiveFairness:
     """Task of the monitor. ``load_engine`` returns the engine of a version, None if its artifact is refused.
 
-    ``rating_max`` is the maximum of the rating scale, which begins at 1.
+    ``scale`` is the rating scale of the event log.
 
     ``demographics`` is None without a customer service. Then there are no groups by sex and age, nor while rows hold
     pseudonyms, which the service does not know.
@@ -141,10 +143,10 @@ class LiveFairness:
         self,
         load_engine: Callable[[str], Engine | None],
         demographics: UserDemographics | None = None,
-        rating_max: float = 5.0,
+        scale: LogScale = FIVE_STARS,
     ) -> None:
         self._load_engine = load_engine
-        self._liked = 1 + LIKED_FRACTION * (rating_max - 1)
+        self._liked = scale.low + LIKED_FRACTION * (scale.high - scale.low)
         self._service = demographics
         self._demographics = demographics
 

@@ -35,7 +35,7 @@ DEADLINE_MS = 30_000
 BUDGET_S = 60.0
 
 _NEW_RATINGS = """
-SELECT time, user_id, movie_id, min(rating) FROM ratings AS r
+SELECT time, user_id, movie_id, min(rating) * rating_step() FROM ratings AS r
 WHERE time >= %(since)s AND time < %(until)s AND NOT EXISTS (
     SELECT FROM experiment_pairs AS p WHERE p.experiment = %(experiment)s AND p.arm = %(arm)s AND p.kind = 'rating'
       AND p.user_id = r.user_id AND p.movie_id = r.movie_id AND p.time = r.time)
@@ -61,7 +61,7 @@ FROM unnest(%(times)s::timestamptz[], %(users)s::text[], %(movies)s::text[], %(o
      AS u (time, user_id, movie_id, old, new)
 ON CONFLICT DO NOTHING"""
 
-_Event = tuple[datetime, str, str, int]
+_Event = tuple[datetime, str, str, float]
 _Pair = tuple[float, float] | None
 
 
@@ -134,7 +134,7 @@ def _compare_ratings(old: Engine, new: Engine, event: _Event, earlier: Sequence[
     return None if losses[0] is None or losses[1] is None else (losses[0], losses[1])
 
 
-def _squared_error(engine: Engine, event: _Event, earlier: Sequence[RatedMovie], rating: int) -> float | None:
+def _squared_error(engine: Engine, event: _Event, earlier: Sequence[RatedMovie], rating: float) -> float | None:
     at, user_id, movie_id, _ = event
     item = engine.item_factors.items.get(movie_id)
     if item is None or engine.trained_through >= at:

@@ -7,6 +7,7 @@ from datetime import datetime
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.errors import ArtifactRefused, ObjectNotFound
+from marquee.events.log_scale import LogScale
 from marquee.monitoring import batch_checks, check_result
 from marquee.monitoring.check_result import Check, Verdict
 from marquee.monitoring.drift_monitor import DriftMonitor
@@ -22,15 +23,15 @@ RETRAIN_CHECKS = ("drift.", "model.age_h")
 class QualityChecks:
     """Checks of the data, and of the model of the largest arm. Not safe to share between threads."""
 
-    def __init__(self, rating_max: int) -> None:
-        self._rating_max = rating_max
+    def __init__(self, scale: LogScale) -> None:
+        self._scale = scale
         self._drift_monitor = DriftMonitor()
         self._items: ItemFactors | None = None
 
     def run(self, database: Database, store: ObjectStore, now: datetime) -> int:
         """Write the checks as of the minute before ``now``; return their number. Request a retraining if needed."""
         end = now.replace(second=0, microsecond=0)
-        checks = batch_checks.check_batches(database, end, self._rating_max)
+        checks = batch_checks.check_batches(database, end, self._scale)
         items = self._read_serving_items(store)
         if items is not None:
             checks += self._drift_monitor.check(database, items, end)

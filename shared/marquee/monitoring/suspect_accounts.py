@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from marquee.db.pool import Database
+from marquee.events.log_scale import LogScale
 from marquee.monitoring.account_anomalies import (
     LEVELS,
     WATCHED,
@@ -25,13 +26,12 @@ from marquee.registry.object_store.object_store import ObjectStore
 WINDOW, BASELINE = timedelta(days=7), timedelta(days=180)
 """Age up to which an account is new, and period of the established accounts' ratings in the comparison."""
 STEP = timedelta(hours=1)
-_RATING_MIN = 1.0
 DEADLINE_MS = 60_000
 
 # An account is new if it has no rating before the window. This takes one index lookup for each account.
 _NEW_RATINGS = """
 WITH recent AS (
-    SELECT DISTINCT ON (user_id, movie_id) user_id, movie_id, rating FROM ratings
+    SELECT DISTINCT ON (user_id, movie_id) user_id, movie_id, rating * rating_step() AS rating FROM ratings
     WHERE time >= %(begin)s AND time < %(now)s ORDER BY user_id, movie_id, time DESC),
 accounts AS (
     SELECT user_id, NOT EXISTS (
@@ -41,7 +41,7 @@ _COUNTS = """RECENT,
 counted AS (
     SELECT movie_id, is_new, rating FROM recent JOIN accounts USING (user_id)
     UNION ALL
-    SELECT movie_id, false, rating FROM ratings WHERE time >= %(since)s AND time < %(begin)s)
+    SELECT movie_id, false, rating * rating_step() FROM ratings WHERE time >= %(since)s AND time < %(begin)s)
 SELECT movie_id, count(*) FILTER (WHERE is_new),
        ARRAY[LEVELS_NEW], count(*) FILTER (WHERE NOT is_new), ARRAY[LEVELS_OLD]
 FROM counted GROUP BY movie_id ORDER BY movie_id"""
@@ -76,25 +76,25 @@ ON CONFLICT (user_id, movie_id) DO NOTHING"""
 
 
 class SuspectAccounts:
-    """Task of the monitor that runs once an hour. ``rating_max`` is the maximum of the rating scale."""
+    """Task of the monitor that runs once an hour. ``scale`` is the rating scale of the event log."""
 
-    def __init__(self, rating_max: float) -> None:
-        self._rating_max = rating_max
+    def __init__(self, scale: LogScale) -> None:
+        self._scale = scale
         self._checked: datetime | None = None
 
     def run(self, database: Database, _: ObjectStore, now: datetime) -> int:
         """Mark the suspects of the week before ``now``; return the number of new rows."""
         if self._checked is not None and now - self._checked < STEP:
             return 0
-        marked = mark_suspects(database, now, self._rating_max)
+        marked = mark_suspects(database, now, self._scale)
         self._checked = now
         return marked
 
 
-def mark_suspects(database: Database, now: datetime, rating_max: float) -> int:
+def mark_suspects(database: Database, now: datetime, scale: LogScale) -> int:
     """Write a row for each suspect and movie of the week before ``now``; return the number of new rows."""
     times: dict[str, Any] = {"begin": now - WINDOW, "since": now - BASELINE, "now": now}
-    bounds = {level: level_bounds(level, _RATING_MIN, rating_max) for level in LEVELS}
+    bounds = {level: level_bounds(level, *scale) for level in LEVELS}
     query = (
         _COUNTS.replace("RECENT", _NEW_RATINGS)
         .replace("LEVELS_NEW", _count_levels(bounds, "is_new"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from marquee.config.settings import Settings
 from marquee.db import rollups
 from marquee.db.privacy_marks import MarkReader
+from marquee.events.log_scale import LogScale
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
 from marquee.monitoring.controller import Controller
 from marquee.monitoring.live_fairness import LiveFairness
@@ -33,16 +34,17 @@ def create_tasks(
     ``open_writer`` returns a store that can publish releases, if ``store`` cannot.
     """
     predictor, timeout_ms = Predictor(store), settings.caller_timeout_ms
+    scale = LogScale.named(settings.rating_scale)
     predictions = LivePredictions(predictor)
     controller = Controller(
         predictor,
         open_writer or (lambda: store),
-        rating_max=settings.rating_max,
+        scale=scale,
         caller_timeout_ms=timeout_ms,
     )
-    quality = QualityChecks(settings.rating_max)
-    suspects = SuspectAccounts(settings.rating_max)
-    fairness = LiveFairness(predictor.load_engine, _open_demographics(settings), settings.rating_max)
+    quality = QualityChecks(scale)
+    suspects = SuspectAccounts(scale)
+    fairness = LiveFairness(predictor.load_engine, _open_demographics(settings), scale)
 
     return (
         Task("predictions", lambda database, _, now: predictions.follow(database, now).ratings),

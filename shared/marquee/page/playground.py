@@ -19,6 +19,7 @@ from marquee.config.http_client import HttpClient, HttpResponse
 from marquee.db.pool import Database
 from marquee.db.user_history import History, user_history
 from marquee.errors import NothingToRecommend
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.registry.object_store.connect import connect
 from marquee.registry.release import Release, iter_releases
 from marquee.serving.fixed_release import load_recommender
@@ -40,7 +41,7 @@ class PlaygroundSettings:
     events_url: str
     objects_url: str
     key: str = ""
-    rating_max: int = 5
+    scale: LogScale = FIVE_STARS
 
 
 class Playground:
@@ -75,7 +76,7 @@ class Playground:
             releases.append(_describe_release(release))
             if len(releases) == MAX_RELEASES:
                 break
-        return {"releases": releases, "rating_max": self._settings.rating_max}
+        return {"releases": releases, "ratings": self._settings.scale.ratings}
 
     def list_rollbacks(self, since: datetime) -> list[tuple[datetime, str]]:
         """Return time and reason of the rollbacks since then, the newest first."""

@@ -58,6 +58,13 @@ def delete_rows(database: Database, users: Sequence[str]) -> None:
     _delete_rejected(database, users)
 
 
+# The tables hold ratings in steps of the scale.
+_EXPORT = """
+SELECT row || CASE WHEN row ->> 'rating' IS NULL THEN '{{}}'::jsonb
+                   ELSE jsonb_build_object('rating', (row ->> 'rating')::float8 * rating_step()) END
+FROM {table} AS t, to_jsonb(t) AS row WHERE user_id = ANY (%s)"""
+
+
 def export_rows(database: Database, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a user by table, each as the object that PostgreSQL's ``to_jsonb`` returns.
 
@@ -66,7 +73,7 @@ def export_rows(database: Database, names: Sequence[str]) -> dict[str, list[dict
     exported: dict[str, list[dict[str, Any]]] = {}
     for table in find_personal_tables(database):
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-            cursor.execute(f"SELECT to_jsonb(t) FROM {table} AS t WHERE user_id = ANY (%s)", (list(names),))  # noqa: S608
+            cursor.execute(_EXPORT.format(table=table), (list(names),))
             exported[table] = [row for (row,) in cursor.fetchall()]
     exported[QUARANTINE] = [{"raw": raw.decode("utf-8", "replace")} for *_, raw in _scan(database, _QUARANTINE, names)]
     exported["rejected_events"] = [

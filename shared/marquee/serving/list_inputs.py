@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MAX_EVENTS = 250
 """Number of newest ratings, and of watch sessions, that are logged. 200 such impressions need at most 6 MB."""
 
-Event: TypeAlias = tuple[str, int, datetime]
+Rated: TypeAlias = tuple[str, float, datetime]
+Watched: TypeAlias = tuple[str, int, datetime]
 
 
 def keep_inputs(task: UserTask, engines: Sequence[Engine], exploration: Exploration) -> ListInputs:
@@ -81,7 +82,7 @@ def _keep_request(task: UserTask, engines: Sequence[Engine]) -> str:
     return b64encode(msgspec.json.encode(request)).decode()
 
 
-def _keep_history(history: History | None) -> tuple[tuple[Event, ...], tuple[Event, ...], int]:
+def _keep_history(history: History | None) -> tuple[tuple[Rated, ...], tuple[Watched, ...], int]:
     """Return the newest ratings and watch sessions, and the number of older ones."""
     if history is None:
         return (), (), 0

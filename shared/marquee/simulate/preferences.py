@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from marquee.events.log_scale import LogScale
 from marquee.simulate.hashed_rng import generator_for
 
 FACTORS = 8
@@ -45,8 +46,7 @@ class Preferences:
         """Return the expected rating mapped to [0, 1]."""
         return min(1.0, max(0.0, (self.expected_rating(user_id, movie_id) - 1) / 4))
 
-    def rating(self, user_id: str, movie_id: str, noise: float, rating_max: int) -> int:
-        """Return the rating from 1 to ``rating_max``; ``noise`` is a draw of the standard normal."""
+    def rating(self, user_id: str, movie_id: str, noise: float, scale: LogScale) -> float:
+        """Return the rating on ``scale``; ``noise`` is a draw of the standard normal."""
         value = self.expected_rating(user_id, movie_id) + NOISE_STD * noise
-        scaled = value if rating_max == 5 else 1 + (value - 1) * (rating_max - 1) / 4
-        return min(rating_max, max(1, round(scaled)))
+        return scale.nearest(scale.low + (value - 1) * (scale.high - scale.low) / 4)

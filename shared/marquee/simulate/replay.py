@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from marquee.config.base_data import (
 )
 from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.events.record_syntax import is_movie_id, is_user_id
 from marquee.simulate.catalog import runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed, generator_for, uniform
@@ -97,13 +97,13 @@ class Replay:
         split: ReplaySplit,
         *,
         seed: int,
-        rating_max: int = 5,
+        scale: LogScale = FIVE_STARS,
         influence: float = 0.3,
         extra_sessions: bool = False,
     ) -> None:
         self._split, self._seed, self._influence = split, seed, influence
         self._extra_sessions = extra_sessions
-        self._rating_max = rating_max
+        self._scale = scale
         self._remaining: dict[str, deque[BaseRating]] = {}
         for row in split.later:
             self._remaining.setdefault(row.user_id, deque()).append(row)
@@ -134,11 +134,10 @@ class Replay:
         followed = (next_user, row.movie_id) in self._followed
         return self._plan(next_user, row.movie_id, self._to_log(row.rating), recommended=followed)
 
-    def _to_log(self, rating: float) -> int:
+    def _to_log(self, rating: float) -> float:
         """Return a rating on the scale of the event log; training maps the base data in the same way."""
-        low, high = self._split.scale
-        exact = 1 + (rating - low) * (self._rating_max - 1) / (high - low)
-        return min(self._rating_max, max(1, floor(exact + 0.5)))
+        (low, high), scale = self._split.scale, self._scale
+        return scale.nearest(scale.low + (rating - low) * (scale.high - scale.low) / (high - low))
 
     def _next_user(self) -> str | None:
         """Return the next user in the order of the base data; turns of a busy user wait until they are free."""
@@ -187,7 +186,7 @@ class Replay:
         """See :class:`UserPopulation`."""
         return movie_id in self._split.movie_ids
 
-    def _plan(self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False) -> PlannedSession:
+    def _plan(self, user_id: str, movie_id: str, rating: float | None, *, recommended: bool = False) -> PlannedSession:
         account = user_id in self._new_users
         self._new_users.discard(user_id)
         self._watching.add(user_id)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
+from marquee.events.log_scale import LogScale
 from marquee.simulate.catalog import SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import coprime_stride, derive_seed, generator_for, zipf_rank
 from marquee.simulate.preferences import Preferences
@@ -31,11 +32,11 @@ class SyntheticUsers:
 
     finished = False
 
-    def __init__(self, users: int, catalog: SyntheticCatalog, *, seed: int, rating_max: int, influence: float) -> None:
+    def __init__(self, users: int, catalog: SyntheticCatalog, *, seed: int, scale: LogScale, influence: float) -> None:
         if users < 1:
             raise ValueError(f"a population of {users} users: at least one is required")
         self._users, self._catalog, self._seed = users, catalog, seed
-        self._rating_max, self._influence = rating_max, influence
+        self._scale, self._influence = scale, influence
         self.preferences = Preferences(seed)
         self._stride = coprime_stride(derive_seed(seed, "stride"), users)
         self._sessions = self._accounts = 0
@@ -108,7 +109,7 @@ class SyntheticUsers:
         self, rng: Random, user_id: str, movie_id: str, *, account: bool = False, recommended: bool = False
     ) -> PlannedSession:
         self._watching.add(user_id)
-        rating = self.preferences.rating(user_id, movie_id, rng.gauss(0, 1), self._rating_max)
+        rating = self.preferences.rating(user_id, movie_id, rng.gauss(0, 1), self._scale)
         watched = 1.0 if rng.random() < FINISHED_FRACTION else rng.random()
         return PlannedSession(
             user_id,

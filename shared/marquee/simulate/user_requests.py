@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.events.record_syntax import is_user_id
 
 USER_HEADER = "User-Id"
@@ -39,9 +40,9 @@ class UserRequests:
         self,
         find_movie: Callable[[str], Mapping[str, Any] | None],
         write: Callable[[UserRequest], bool],
-        rating_max: int = 5,
+        scale: LogScale = FIVE_STARS,
     ) -> None:
-        self._find_movie, self._write, self._rating_max = find_movie, write, rating_max
+        self._find_movie, self._write, self._scale = find_movie, write, scale
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the paths of the requests."""
@@ -73,9 +74,9 @@ class UserRequests:
             return _reply(400, f"the header {USER_HEADER} must be a user id: 1 to 20 digits")
         if self._find_movie(movie_id) is None:
             return _reply(404, "movie not found")
-        rating = _read_number(request.match_info["rating"])
-        if rating is None or not 1 <= rating <= self._rating_max:
-            return _reply(400, f"the rating must be 1 to {self._rating_max}")
+        rating = self._scale.read(request.match_info["rating"])
+        if rating is None:
+            return _reply(400, f"the rating must be {self._scale}")
         return self._log(Rating(_now(), user_id, movie_id, rating))
 
     def _log(self, event: UserRequest, **document: object) -> web.Response:

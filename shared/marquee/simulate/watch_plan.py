@@ -18,7 +18,7 @@ class PlannedSession:
     user_id: str
     movie_id: str
     last_minute: int
-    rating: int | None
+    rating: float | None
     state: int
     minute: int = 0
     account: bool = False

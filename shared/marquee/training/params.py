@@ -35,7 +35,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``until``: only events before this time, ISO 8601 with a time zone. ``base``: directory with
     ratings.csv, "" for none. ``base_fraction``: only this fraction of the base data, the oldest.
-    ``database``: also the events in MARQUEE_DATABASE_URL. ``rating_max``: maximum of the event log's rating
+    ``database``: also the events in MARQUEE_DATABASE_URL. ``rating_min``, ``rating_max``: the event log's rating
     scale. ``scale``: minimum and maximum of the base data's ratings, None for those of the section ``data``.
     """
 
@@ -45,6 +45,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: bool
     rating_max: float
     scale: tuple[float, float] | None = None
+    rating_min: float = 1.0
 
     @property
     def until_time(self) -> datetime:
@@ -64,20 +65,20 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def to_request(self) -> SnapshotRequest:
         """Return the request for this snapshot."""
         base = Path(self.base) if self.base else None
-        return SnapshotRequest(self.until_time, base, self.base_fraction, self.rating_max, self.scale)
+        return SnapshotRequest(self.until_time, base, self.base_fraction, self.rating_max, self.scale, self.rating_min)
 
     @classmethod
     def from_request(cls, request: SnapshotRequest, *, database: bool) -> SnapshotParams:
         """Return the parameters to record for ``request``, with only the last part of the base path."""
         base = request.base.name if request.base else ""
         until = request.until.astimezone(UTC).isoformat()
-        return cls(until, base, request.base_fraction, database, request.rating_max, request.scale)
+        return cls(until, base, request.base_fraction, database, request.rating_max, request.scale, request.rating_min)
 
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rating scales and the filter of movies.
 
-    ``rating_min``: minimum of every rating scale. ``base_rating_max``: maximum of the base data's scale.
+    ``rating_min``, ``base_rating_max``: scale of base data that were not imported.
     ``min_users_for_unlisted_movie``: users who must know a movie that the base data do not list; movies with
     fewer are dropped. ``user_attributes``: attributes of users that are features of the rating model and cohorts of
     the lists, of :data:`~marquee.data.side_information.USER_ATTRIBUTES`; by default all, as before it was a choice.

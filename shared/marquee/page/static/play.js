@@ -4,7 +4,7 @@ import { listCard, shelfCard, titleOf } from "./play_cards.js";
 
 const SHELF = 12, LENGTH = 12, REASONS = 3;
 const at = (id) => document.getElementById(id);
-const state = { user: "", max: 5, movies: [], byId: new Map(), ratings: new Map(), shown: SHELF, round: 0, releases: [] };
+const state = { user: "", scale: [1, 2, 3, 4, 5], movies: [], byId: new Map(), ratings: new Map(), shown: SHELF, round: 0, releases: [] };
 
 async function call(path, options) {
   const response = await fetch(path, { cache: "no-store", ...options });
@@ -44,7 +44,7 @@ async function rate(movie, rating) {
     if (receipt.refused.length) throw new Error(receipt.refused[0].reason);
     showShelf();
     at(focused ?? "")?.focus();
-    await refresh(`${titleOf(movie)} rated ${rating} of ${state.max}`);
+    await refresh(`${titleOf(movie)} rated ${rating} of ${state.scale.at(-1)}`);
   } catch (error) {
     state.ratings.delete(movie.movie_id);
     say(`The rating was not stored: ${error.message}`, true);
@@ -59,7 +59,7 @@ function matches(movie, words) {
 function showShelf() {
   const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const found = state.movies.filter((movie) => matches(movie, words));
-  const cards = found.slice(0, state.shown).map((movie) => shelfCard(movie, state.max, state.ratings.get(movie.movie_id), rate));
+  const cards = found.slice(0, state.shown).map((movie) => shelfCard(movie, state.scale, state.ratings.get(movie.movie_id), rate));
   if (!cards.length) cards.push(element("li", { class: "message" }, "No movie has these words."));
   at("shelf").replaceChildren(...cards);
   at("more").hidden = found.length <= state.shown;
@@ -75,7 +75,7 @@ async function showList(round) {
   const answer = await call(`/api/play/recommend/${encodeURIComponent(state.user)}?${query({ explain: REASONS })}`);
   if (round !== state.round) return;
   at("tier").replaceChildren(element("strong", {}, answer.tier), ` · ${TIERS[answer.tier] ?? ""} · release ${answer.release}, arm ${answer.arm}`);
-  at("movies").replaceChildren(...answer.movies.map((movie) => listCard(movie, state.max, rate, showSimilar)));
+  at("movies").replaceChildren(...answer.movies.map((movie) => listCard(movie, state.scale, rate, showSimilar)));
   at("list-message").hidden = answer.movies.length > 0;
   at("list-message").textContent = "No movie passes these filters.";
 }
@@ -86,7 +86,7 @@ async function showSimilar(movie) {
   at("similar").showModal();
   try {
     const answer = await call(`/api/play/similar/${encodeURIComponent(movie.movie_id)}?n=8`);
-    at("similar-list").replaceChildren(...answer.movies.map((found) => listCard(found, state.max, null, null)));
+    at("similar-list").replaceChildren(...answer.movies.map((found) => listCard(found, state.scale, null, null)));
   } catch (error) {
     at("similar-list").replaceChildren(element("li", { class: "message failed" }, error.message));
   }
@@ -179,7 +179,7 @@ async function start() {
   listen();
   try {
     const [about, movies] = await Promise.all([call("/api/play"), call("/api/play/movies")]);
-    Object.assign(state, { max: about.rating_max, releases: about.releases, movies, byId: new Map(movies.map((movie) => [movie.movie_id, movie])) });
+    Object.assign(state, { scale: about.ratings, releases: about.releases, movies, byId: new Map(movies.map((movie) => [movie.movie_id, movie])) });
     fillGenres();
     fillSides();
     await setUser(new URLSearchParams(location.search).get("user") ?? localStorage.getItem("user") ?? newUser());

@@ -12,24 +12,24 @@ function facts(movie) {
 }
 
 // A movie may be in several places of the page: `place` keeps names and ids apart.
-function stars(place, movie, max, rating, rate) {
+function stars(place, movie, scale, rating, rate) {
   const name = `${place}-${movie.movie_id}`;
   const group = element("fieldset", { class: "stars" }, element("legend", { class: "unseen" }, `Rate ${titleOf(movie)}`));
-  for (let value = 1; value <= max; value++) {
+  for (const value of scale) {
     const input = element("input", { type: "radio", name, value: String(value), id: `${name}-${value}` });
     input.checked = value === rating;
     input.addEventListener("change", () => rate(movie, value));
     const label = element("label", { for: input.id, class: value <= (rating ?? 0) ? "on" : "" },
-      element("span", { "aria-hidden": "true" }, "★"), element("span", { class: "unseen" }, `${value} of ${max}`));
+      element("span", { "aria-hidden": "true" }, "★"), element("span", { class: "unseen" }, `${value} of ${scale.at(-1)}`));
     group.append(input, label);
   }
   return group;
 }
 
-export function shelfCard(movie, max, rating, rate) {
+export function shelfCard(movie, scale, rating, rate) {
   return element("li", { class: rating ? "card rated" : "card" }, poster(movie),
     element("div", { class: "about" }, element("h3", {}, titleOf(movie)), element("p", { class: "facts" }, facts(movie)),
-      stars("shelf", movie, max, rating, rate)));
+      stars("shelf", movie, scale, rating, rate)));
 }
 
 function percent(share, total) {
@@ -69,10 +69,10 @@ function predicted(movie) {
   return element("p", { class: "predicted" }, `Predicted rating ${movie.rating.toFixed(1)}${interval}`);
 }
 
-export function listCard(movie, max, rate, showSimilar) {
+export function listCard(movie, scale, rate, showSimilar) {
   const parts = [element("h3", {}, titleOf(movie)), element("p", { class: "facts" }, facts(movie)), predicted(movie), reasons(movie)];
   const tools = element("div", { class: "actions" });
-  if (rate) tools.append(stars("list", movie, max, null, rate));
+  if (rate) tools.append(stars("list", movie, scale, null, rate));
   if (showSimilar) {
     const button = element("button", { type: "button" }, "Similar", element("span", { class: "unseen" }, ` to ${titleOf(movie)}`));
     button.addEventListener("click", () => showSimilar(movie));

@@ -58,8 +58,8 @@ def build_shards(spark: SparkSession, staging: Staging, run: PipelineRun, parts:
     Raises :class:`TrainingDataError` as the local step ``check``.
     """
     about, movies = read_item_side(run)
-    params, low, high = run.params.data, run.params.data.rating_min, about.rating_max
-    base_scale = about.scale or (low, params.base_rating_max)
+    params, low, high = run.params.data, about.rating_min, about.rating_max
+    base_scale = about.scale or (params.rating_min, params.base_rating_max)
     base, live, sessions = (_read(spark, staging, source) for source in (BASE, LIVE, WATCH_SESSIONS))
     _validate(base, *base_scale)
     _validate(live, low, high)

@@ -49,8 +49,8 @@ def check_snapshot(run: PipelineRun) -> None:
     release policy refuses the model, which is kept for analysis.
     """
     stored, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
-    low, high = params.rating_min, stored.about.rating_max
-    base_scale = stored.about.scale or (low, params.base_rating_max)
+    low, high = stored.about.rating_min, stored.about.rating_max
+    base_scale = stored.about.scale or (params.rating_min, params.base_rating_max)
     base_checks.validate_ratings(stored.base.ratings, *base_scale)
     base_checks.validate_ratings(stored.live.ratings, low, high)
     data = merge_sources(stored.base.on_scale(*base_scale, low, high), stored.live)

@@ -15,7 +15,7 @@ def build_features(run: PipelineRun) -> None:
         deterministic_io.read_interactions(run.path(CHECKED) / f"{name}.parquet")
         for name in ("ratings", "watch_sessions")
     )
-    low, high = run.params.data.rating_min, about.rating_max
+    low, high = about.rating_min, about.rating_max
     write_dataset(
         run.path(FEATURES),
         Dataset.from_frames(

@@ -101,9 +101,8 @@ def measure_usage(action: Callable[[], object]) -> StepUsage:
 
 def _digest_inputs(run: PipelineRun, code: str) -> str:
     """Return a digest of parameters, selection of the data, and code of the steps."""
-    request = {
-        name: str(getattr(run.request, name)) for name in ("until", "base", "base_fraction", "rating_max", "scale")
-    }
+    names = ("until", "base", "base_fraction", "rating_min", "rating_max", "scale")
+    request = {name: str(getattr(run.request, name)) for name in names}
     inputs = (run.params.as_dict(), request, run.database is not None, code)
     return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
