@@ -102,6 +102,18 @@ def test_usage_run_again_and_later_counts_once(postgres_database: Database, docu
     ]
 
 
+def test_usage_after_a_run_of_a_clock_ahead_loses_no_event(postgres_database: Database, documents: Documents) -> None:
+    """A run a year ahead leaves out neither what arrives until then, nor the retention."""
+    where: dict[str, Any] = {"recommendation": str(uuid.uuid4()), "movie": "a+1999", "position": 1}
+    write_event(documents, "7", "movies_seen", **where)
+    update_usage(postgres_database, documents, NOON + 365 * DAY)
+    write_event(documents, "7", "movie_opened", NOON - 60 * MINUTE, **where, seq=2)
+    update_usage(postgres_database, documents, NOON + MINUTE)
+    assert read(postgres_database, "SELECT seen, opened FROM app_outcomes") == [(True, True)]
+    watermark = "SELECT received FROM app_progress WHERE name = 'events'"
+    assert read(postgres_database, watermark) == [(NOON + MINUTE,)]
+
+
 def test_usage_hides_groups_of_fewer_than_five(postgres_database: Database, documents: Documents) -> None:
     """Four users leave no number of users anywhere; five do."""
     query = """SELECT (SELECT count(*) FROM app_funnel), (SELECT count(*) FROM app_retention),

@@ -38,7 +38,7 @@ _NAME = "events"
 _WATERMARK = "SELECT received FROM app_progress WHERE name = %s"
 _ADVANCE = """
 INSERT INTO app_progress (name, received) VALUES (%s, %s)
-ON CONFLICT (name) DO UPDATE SET received = greatest(app_progress.received, excluded.received)"""
+ON CONFLICT (name) DO UPDATE SET received = excluded.received"""
 _OUTCOME = """
 INSERT INTO app_outcomes (recommendation_id, movie_id, user_id, position, seen, opened, played, finished, at)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], %s::boolean[], %s::boolean[], %s::boolean[],
@@ -86,7 +86,8 @@ def update_usage(database: Database, documents: Documents, now: datetime, reader
 def _read_watermark(database: Database, now: datetime) -> datetime:
     rows = database.read(_WATERMARK, (_NAME,), deadline_ms=DEADLINE_MS)
     received: datetime = rows[0][0] if rows else now - FIRST_READ
-    return min(received, now)
+    # A clock that was ahead wrote a watermark from the future: nobody knows what it has read.
+    return received if received <= now + OVERLAP else now - FIRST_READ
 
 
 def _chunks(outcomes: Iterator[ListOutcome]) -> Iterator[list[ListOutcome]]:
@@ -128,7 +129,7 @@ def _write_day(database: Database, documents: Documents, day: datetime) -> int:
 
 def _is_retention_due(database: Database, now: datetime) -> bool:
     newest = database.read(_NEWEST_RETENTION, deadline_ms=DEADLINE_MS)[0][0]
-    return newest is None or now - newest >= RETENTION_INTERVAL
+    return newest is None or not timedelta() <= now - newest < RETENTION_INTERVAL
 
 
 def _write_retention(database: Database, documents: Documents, now: datetime) -> int:

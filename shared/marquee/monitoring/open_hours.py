@@ -14,9 +14,10 @@ RECENT, OLDER_INTERVAL = timedelta(hours=3), timedelta(hours=1)
 def is_due(hour: datetime, computed: datetime | None, window: timedelta, now: datetime) -> bool:
     """Return whether the hour is to be computed at ``now``; ``computed`` is the last time, None for never.
 
-    It is final once it was computed :data:`LATE` after the ``window`` of its last list.
+    It is final once it was computed :data:`LATE` after the ``window`` of its last list. A time in the future is of a
+    clock that was ahead, so that the hour may lack records.
     """
-    if computed is None or now - hour < RECENT:
+    if computed is None or computed > now + HOUR or now - hour < RECENT:
         return True
     final = computed >= hour + HOUR + window + LATE
     return not final and now - computed >= OLDER_INTERVAL
