@@ -100,16 +100,17 @@ class RecommendHttp:
         return _make_reply(answer, as_json=as_json)
 
     def _find_similar(self, movie_id: str, accept: str, query: str) -> Reply:
+        as_json = prefers_json(accept)
         try:
             request = _parse_query(query, for_similar=True)
-            answer = self.recommender.find_similar(movie_id, self._now(), request)
+            answer = self.recommender.find_similar(movie_id, self._now(), request, rated=as_json)
         except InvalidRequest as error:
             return make_text_reply(400, str(error))
         except UnknownMovie as error:
             return make_text_reply(404, f"{error}. Ids are those of the event log, such as fargo+1996.")
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
-        return _make_similar_reply(movie_id, answer, as_json=prefers_json(accept))
+        return _make_similar_reply(movie_id, answer, as_json=as_json)
 
     def _check_ready(self) -> Reply:
         try:

@@ -131,8 +131,8 @@ class Recommender:
             raise NothingToRecommend(self.cache.explain_nothing())
         return self._answer_from_release(loaded, task)
 
-    def find_similar(self, movie_id: str, now: datetime, request: ListRequest) -> Answer:
-        """Return the movies most similar to one, in the release that the request's user gets.
+    def find_similar(self, movie_id: str, now: datetime, request: ListRequest, *, rated: bool = True) -> Answer:
+        """Return the movies most similar to one, in the release that the request's user gets; see :meth:`answer`.
 
         Raises :class:`UnknownMovie`, :class:`InvalidRequest` for a genre that no movie has, and
         :class:`NothingToRecommend` without a release.
@@ -154,7 +154,7 @@ class Recommender:
             raise UnknownMovie(f"{movie_id[:80]!a} is not a movie of model {engine.version}")
         state = self._readers.read_state(engine, task) if request.user else EMPTY
         rules = self._lists.apply_age_rule(arm.policy, task, known=bool(request.user))
-        context = ListContext(policy=arm.policy, rules=rules, now=now)
+        context = ListContext(policy=arm.policy, rules=rules, now=now, rated=rated)
         result = self._lists.check_ages(find_similar(engine, row, state, request, context), engine, context, task)
         if not result.movies:
             task.notes.append(NO_MATCH)

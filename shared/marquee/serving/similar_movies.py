@@ -37,7 +37,7 @@ def find_similar(engine: Engine, row: int, state: UserState, request: ListReques
     ranking = ScoreRanking(scores)
     rows = ranking.top(request.n, candidates)
     ranks = range(1, len(rows) + 1)
-    movies = engine.make_movies(state, rows, ranking.scores_of(rows), [1.0] * len(rows), ranks)
+    movies = engine.make_movies(state if context.rated else None, rows, ranking.scores_of(rows), [1.0] * len(rows), ranks)
     return MovieList(tier, movies, eligible=candidates.count, rows=rows)
 
 
