@@ -36,8 +36,8 @@ def find_similar(engine: Engine, row: int, state: UserState, request: ListReques
     candidates = find_candidates(engine, state, request, context, may_be_filled=False, removed=removed)
     ranking = ScoreRanking(scores)
     rows = ranking.top(request.n, candidates)
-    ranks = range(1, len(rows) + 1)
-    movies = engine.make_movies(state if context.rated else None, rows, ranking.scores_of(rows), [1.0] * len(rows), ranks)
+    scores_of, ranks = ranking.scores_of(rows), range(1, len(rows) + 1)
+    movies = engine.make_movies(state if context.rated else None, rows, scores_of, [1.0] * len(rows), ranks)
     return MovieList(tier, movies, eligible=candidates.count, rows=rows)
 
 
