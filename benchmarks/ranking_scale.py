@@ -22,10 +22,9 @@ from marquee.evaluation import offline
 from marquee.evaluation.baselines import Candidate
 from marquee.models import ease, pure_svd
 from marquee.models.ease import EaseParams
-from marquee.models.item_regression import Float32, InverseGram, ItemRegression, ScoreOperator
+from marquee.models.item_regression import PASSES, Float32, InverseGram, ItemRegression, ScoreOperator, reduce_rank
 from marquee.models.popularity import PopularityParams, fit_popularity
 from marquee.models.ranker_port import RankingFactors
-from marquee.models.reduced_rank import PASSES, reduce_rank
 from marquee.training.params import Params
 
 _TEST_USERS = 2000

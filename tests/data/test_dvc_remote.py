@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.data import dvc_hash, dvc_remote
+from marquee.data import dvc_remote
 from marquee.errors import ObjectNotFound, TrainingDataError
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
@@ -25,14 +25,14 @@ def directory(tmp_path: Path) -> Path:
 def test_push_and_fetch_directory_round_trips(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     """A directory comes back file by file under the hash that DVC gives it; pushing twice writes nothing."""
     content = dvc_remote.push(store, directory)
-    assert content == dvc_hash.hash_path(directory)
+    assert content == dvc_remote.hash_path(directory)
     assert content.endswith(".dir")
     before = sorted(store.list(""))
     assert dvc_remote.push(store, directory) == content
     assert sorted(store.list("")) == before
     assert len(before) == 3
     dvc_remote.fetch(store, content, tmp_path / "back")
-    back = {name: path.read_bytes() for name, path in dvc_hash.iterate_files(tmp_path / "back")}
+    back = {name: path.read_bytes() for name, path in dvc_remote.iterate_files(tmp_path / "back")}
     assert back == {"b.parquet": b"\0some bytes", "deep/a.json": b""}
 
 
@@ -58,7 +58,7 @@ def test_fetch_damaged_content_raises(tmp_path: Path, directory: Path, of_listin
     """One byte of a file or of the listing differs: the error says so, and no file appears."""
     store = FileStore(tmp_path / "objects")
     content = dvc_remote.push(store, directory)
-    name = content if of_listing else dvc_hash.hash_file(directory / "b.parquet")
+    name = content if of_listing else dvc_remote.hash_file(directory / "b.parquet")
     path = tmp_path / f"objects/files/md5/{name[:2]}/{name[2:]}"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(TrainingDataError, match=f"content of {name} in the remote has another hash"):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from marquee.evaluation.streaming_bootstrap import Accuracy
+from marquee.evaluation.bootstrap import Accuracy
 from marquee.local.demo_summary import DemoOutcome, format_summary
 from marquee.local.display import DemoDisplay, format_line
 from marquee.local.live_stats import LiveStats

@@ -10,9 +10,8 @@ from scipy.sparse import csr_array
 
 from marquee.errors import SettingsError
 from marquee.models.dense_inverse import DenseInverse, dense_gram, invert_in_place
-from marquee.models.item_regression import InverseGram, ItemRegression, ScoreOperator, solve_regression
+from marquee.models.item_regression import InverseGram, ItemRegression, ScoreOperator, reduce_rank, solve_regression
 from marquee.models.iterative_inverse import IterativeInverse
-from marquee.models.reduced_rank import reduce_rank
 
 RIDGE, DROPOUT = 30.0, 0.3
 N_ITEMS = 700  # More than a block of rows.

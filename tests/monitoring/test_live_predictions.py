@@ -11,7 +11,7 @@ from tests.serving.models import TRAINED_THROUGH, flip_last_bit, store_model, tw
 from tests.support.records import rows
 
 from marquee.db.pool import Database
-from marquee.evaluation.streaming_bootstrap import StreamingErrors
+from marquee.evaluation.bootstrap import StreamingErrors
 from marquee.monitoring import live_accuracy
 from marquee.monitoring.served_prediction import NO_MODEL, RATED_BEFORE, UNKNOWN_MOVIE
 from marquee.registry.artifact import write_artifact

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from tests.support.synthetic_data import SECOND, blocks
 
-from marquee.data import dvc_hash, dvc_remote
+from marquee.data import dvc_remote
 from marquee.models.trainer_port import no_progress
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
@@ -207,12 +207,12 @@ def test_dvc_pull_finds_snapshot_of_retrain(checkout: Checkout, manifest: Manife
     shutil.rmtree(checkout.path / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(checkout.path / SNAPSHOT, ignore_errors=True)
     checkout.run("dvc", "pull", SNAPSHOT)
-    assert dvc_hash.hash_path(checkout.path / SNAPSHOT) == manifest.provenance.snapshot
+    assert dvc_remote.hash_path(checkout.path / SNAPSHOT) == manifest.provenance.snapshot
     pushed = tmp_path / "pushed"
     checkout.run("dvc", "remote", "modify", "--local", "snapshots", "url", str(pushed))
     checkout.run("dvc", "push", SNAPSHOT)
     dvc_remote.fetch(connect(pushed.as_uri()), manifest.provenance.snapshot, tmp_path / "fetched")
-    assert dvc_hash.hash_path(tmp_path / "fetched") == manifest.provenance.snapshot
+    assert dvc_remote.hash_path(tmp_path / "fetched") == manifest.provenance.snapshot
 
 
 def test_dvc_yaml_stages_agree_with_steps() -> None:
@@ -280,7 +280,7 @@ def test_dvc_lock_is_that_of_the_committed_code_and_parameters() -> None:
         assert hashes.keys() == declared | declared_outs(stages[name])
         for path, md5 in hashes.items():
             if not path.startswith("data/"):
-                expected[path] = dvc_hash.hash_file(ROOT / path)
+                expected[path] = dvc_remote.hash_file(ROOT / path)
             if md5 != expected.setdefault(path, md5):
                 stale.append(f"{name}: {path}")
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():

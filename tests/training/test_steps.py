@@ -15,7 +15,7 @@ from tests.training.runs import PARAMS_FILE
 from tests.training.small_model import small_model
 
 from marquee.cli.main import main
-from marquee.data import deterministic_io, dvc_hash, snapshot
+from marquee.data import deterministic_io, dvc_remote, snapshot
 from marquee.data.dataset import Dataset
 from marquee.data.dataset_files import read_dataset
 from marquee.data.splits import temporal_holdout
@@ -172,7 +172,7 @@ def test_pipeline_snapshot_of_database_ends_before_until(
     hashes = []
     for _ in range(2):
         assert main(["pipeline", "snapshot"]) == 0
-        hashes.append(dvc_hash.hash_path(tmp_path / SNAPSHOT))
+        hashes.append(dvc_remote.hash_path(tmp_path / SNAPSHOT))
     assert hashes[0] == hashes[1]
     stored = snapshot.read_snapshot(tmp_path / SNAPSHOT)
     assert stored.about.database

@@ -27,7 +27,7 @@ from marquee.config.base_data import (
     parse_rating,
 )
 from marquee.config.opaque_ids import is_valid_id
-from marquee.data.dvc_hash import hash_file
+from marquee.data.dvc_remote import hash_file
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import RatingRow
 from marquee.data.table_mapping import create_time_parser, log_movie_id

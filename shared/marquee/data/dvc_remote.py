@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from marquee.config.atomic_file import atomic_directory, atomic_path
-from marquee.data import dvc_hash
 from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -27,10 +26,10 @@ def push(store: ObjectStore, path: Path) -> str:
     The listing is written last: if a hash exists, all of its content exists, even after a kill.
     """
     if path.is_file():
-        return _put(store, dvc_hash.hash_file(path), path)
-    for _, file in dvc_hash.iterate_files(path):
-        _put(store, dvc_hash.hash_file(file), file)
-    listing = dvc_hash.directory_listing(path)
+        return _put(store, hash_file(path), path)
+    for _, file in iterate_files(path):
+        _put(store, hash_file(file), file)
+    listing = directory_listing(path)
     return _put(store, f"{hashlib.md5(listing).hexdigest()}.dir", listing)
 
 
@@ -103,3 +102,28 @@ def object_name(digest: str) -> str:
 
 def _corrupt(digest: str) -> TrainingDataError:
     return TrainingDataError(f"the content of {digest} in the remote has another hash: it is damaged")
+
+
+def hash_path(path: Path) -> str:
+    """Return the MD5 of a file, or of a directory's listing with ``.dir`` appended, as in ``dvc.lock``."""
+    if path.is_file():
+        return hash_file(path)
+    return hashlib.md5(directory_listing(path)).hexdigest() + ".dir"
+
+
+def hash_file(path: Path, algorithm: str = "md5") -> str:
+    """Return the hash of a file's bytes, by default the MD5 that DVC uses."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def directory_listing(directory: Path) -> bytes:
+    """Return the JSON that DVC stores for a directory: hash and relative name of each file, in order of name."""
+    entries = [{"md5": hash_file(path), "relpath": name} for name, path in iterate_files(directory)]
+    return json.dumps(entries, sort_keys=True).encode()
+
+
+def iterate_files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the relative name and path of every file below ``directory``, in order of name."""
+    paths = (path for path in directory.rglob("*") if path.is_file())
+    yield from sorted((path.relative_to(directory).as_posix(), path) for path in paths)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from marquee.config.atomic_file import write_atomically
 from marquee.config.file_lock import file_lock
-from marquee.data.dvc_hash import hash_file
+from marquee.data.dvc_remote import hash_file
 from marquee.errors import BaseDataUnavailable, TrainingDataError
 
 FILES = ("ratings.csv", "users.csv", "movies.csv")

@@ -20,7 +20,7 @@ from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earl
 from marquee.config.opaque_ids import is_valid_id
 from marquee.config.timestamps import to_microseconds
 from marquee.data.changed_days import NOTHING_TAKEN, Day, LiveDays, LiveSnapshot, count_by_day, digest_ids, join
-from marquee.data.dvc_hash import hash_file
+from marquee.data.dvc_remote import hash_file
 from marquee.data.interaction_csv import CsvReader
 from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
 from marquee.data.side_information import SideInformation

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from marquee.evaluation.streaming_bootstrap import Accuracy
+from marquee.evaluation.bootstrap import Accuracy
 from marquee.local.live_stats import REFUSED, RELEASED, LiveStats
 from marquee.local.state_dir import PartState
 from marquee.simulate.progress import LiveDisplay

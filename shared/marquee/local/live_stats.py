@@ -14,7 +14,7 @@ import msgspec
 from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
-from marquee.evaluation.streaming_bootstrap import Accuracy
+from marquee.evaluation.bootstrap import Accuracy
 from marquee.local.scheduler import JobRun, read_runs
 from marquee.local.state_dir import StateDir
 from marquee.local.system import RETRAIN

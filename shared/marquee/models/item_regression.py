@@ -6,6 +6,9 @@ For histories X and targets T, both [n_users, n_items], the weights B minimize
 
 With G = X'X + D, P = G^-1 and C = X'T the solution is B = P (C - diag(multipliers)), where multiplier j is
 (P C)_jj / P_jj. B is never formed for large catalogs: :class:`InverseGram` applies P, and everything else is sparse.
+
+The factors of :func:`reduce_rank` keep the directions in which scores differ between users, not those of the weights
+themselves: reduced-rank regression (Izenman, 1975).
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from marquee.data.interactions import WeightedInteractions
+from marquee.models.ranker_port import RankingFactors
 
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 # Rows of a product of two sparse matrices that are held as a dense block.
 BLOCK_ROWS = 512
+PASSES = 6
+"""Iterations of the subspace, which is 16 columns wider than the rank. More change no list."""
 
 
 class InverseGram(Protocol):
@@ -188,3 +194,39 @@ def solve_regression(history: csr_array, targets: csr_array, ridge: float, dropo
     weights -= inverse * (np.diag(weights) / np.diag(inverse))
     np.fill_diagonal(weights, 0)
     return weights
+
+
+def reduce_rank(weights: ScoreOperator, rank: int, seed: int, passes: int = PASSES) -> RankingFactors:
+    """Return the factors of ``rank`` columns whose scores are nearest to X B in least squares.
+
+    Columns beyond the rank of B are 0.
+    """
+    directions = _leading_directions(weights, min(rank, weights.n_items), seed, passes)
+    factors = weights.weigh(directions)
+    return RankingFactors(_pad_columns(factors, rank), _pad_columns(directions, rank))
+
+
+def _leading_directions(weights: ScoreOperator, rank: int, seed: int, passes: int) -> Float32:
+    """Return the leading right singular vectors [n_items, rank] of X B; signs are fixed.
+
+    Subspace iteration (Halko, Martinsson and Tropp, 2011) on the Gram matrix of the scores.
+    """
+    width = min(rank + 16, weights.n_items)
+    basis = _orthonormal(np.random.default_rng(seed).standard_normal((weights.n_items, width)))
+    for _ in range(passes):
+        basis = _orthonormal(weights.score_gram(basis))
+    gram = basis.T.astype(float) @ weights.score_gram(basis)
+    _, rotation = np.linalg.eigh((gram + gram.T) / 2)
+    directions = basis @ rotation[:, ::-1][:, :rank]
+    signs = np.sign(directions[np.abs(directions).argmax(0), np.arange(rank)])
+    signed: Float32 = (directions * signs).astype(np.float32)
+    return signed
+
+
+def _orthonormal(columns: NDArray[np.floating]) -> Float32:
+    return np.linalg.qr(columns.astype(float))[0].astype(np.float32)
+
+
+def _pad_columns(columns: Float32, width: int) -> Floats:
+    """Return ``columns`` [n, k] in float64 with columns of zeros up to ``width``."""
+    return np.pad(columns.astype(float), ((0, 0), (0, width - columns.shape[1])))

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.evaluation import exposure, metrics
-from marquee.evaluation.bootstrap import percentile_interval
+from marquee.evaluation.bootstrap import INTERVAL, RESAMPLES, percentile_interval, poisson_weights
 from marquee.evaluation.movie_groups import MovieGroups
-from marquee.evaluation.streaming_bootstrap import INTERVAL, RESAMPLES, poisson_weights
 from marquee.evaluation.user_groups import UNKNOWN, split_members
 
 RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"

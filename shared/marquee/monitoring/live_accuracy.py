@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from marquee.db.pool import Database
-from marquee.evaluation.streaming_bootstrap import Accuracy, StreamingErrors
+from marquee.evaluation.bootstrap import Accuracy, StreamingErrors
 
 DEADLINE_MS = 60_000
 MIN_LOOKBACK, MAX_LOOKBACK = timedelta(days=1), timedelta(days=8)

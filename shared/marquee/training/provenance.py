@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from marquee.data import dvc_hash, snapshot
+from marquee.data import dvc_remote, snapshot
 from marquee.data.dataset_files import read_dataset
 from marquee.models.ranker_port import describe_method
 from marquee.registry.manifest import Provenance, Stage
@@ -77,7 +77,7 @@ def describe_run(
 
 def _hash_files(run: PipelineRun, step: steps.PipelineStep) -> Stage:
     """Hash the inputs and outputs of a step, as in dvc.lock."""
-    deps, outs = ({name: dvc_hash.hash_path(run.path(name)) for name in names} for names in (step.reads, step.writes))
+    deps, outs = ({name: dvc_remote.hash_path(run.path(name)) for name in names} for names in (step.reads, step.writes))
     return Stage(deps, outs)
 
 

@@ -18,9 +18,8 @@ from scipy.sparse import csr_array
 from marquee.data.interactions import WeightedInteractions
 from marquee.evaluation import metrics
 from marquee.models.dense_inverse import DenseInverse, dense_gram
-from marquee.models.item_regression import Float32, ItemRegression, ScoreOperator
+from marquee.models.item_regression import Float32, ItemRegression, ScoreOperator, reduce_rank
 from marquee.models.popularity import Popularity, count_all, decay_counts, smooth_counts
-from marquee.models.reduced_rank import reduce_rank
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_]

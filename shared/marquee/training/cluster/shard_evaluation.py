@@ -1,7 +1,7 @@
 """Evaluation on the cluster: each shard measures its own users, and sums reach the driver.
 
 The metrics are those of :mod:`marquee.evaluation.offline`. The intervals come from a Poisson bootstrap over users
-(:mod:`marquee.evaluation.streaming_bootstrap`), because its sums add up over shards; the local engine draws multinomial
+(:mod:`marquee.evaluation.bootstrap`), because its sums add up over shards; the local engine draws multinomial
 weights, which have the same variance.
 """
 
@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 from marquee.data.splits import Split
 from marquee.evaluation import exposure, movie_groups, offline
 from marquee.evaluation.baselines import Candidate, model_candidate, popularity_baseline
+from marquee.evaluation.bootstrap import draw_poisson_weights
 from marquee.evaluation.group_fairness import label_test_users
-from marquee.evaluation.streaming_bootstrap import draw_poisson_weights
 from marquee.evaluation.user_groups import split_members
 from marquee.models.trainer_port import Floats
 from marquee.registry.trained_model import TrainedModel
