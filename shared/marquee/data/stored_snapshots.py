@@ -28,7 +28,7 @@ class _Entry(msgspec.Struct):
 def list_snapshots(remote: ObjectStore) -> dict[str, Listing]:
     """Return the files of each snapshot in a DVC remote, by the hash of its listing.
 
-    Raises :class:`TrainingDataError` for a damaged listing: nobody knows whose data its files hold.
+    Raises :class:`TrainingDataError` for a damaged listing: whose data its files hold is unknown.
     """
     listings, damaged = _read_listings(remote)
     if damaged:

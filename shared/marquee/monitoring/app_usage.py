@@ -86,7 +86,7 @@ def update_usage(database: Database, documents: Documents, now: datetime, reader
 def _read_watermark(database: Database, now: datetime) -> datetime:
     rows = database.read(_WATERMARK, (_NAME,), deadline_ms=DEADLINE_MS)
     received: datetime = rows[0][0] if rows else now - FIRST_READ
-    # A clock that was ahead wrote a watermark from the future: nobody knows what it has read.
+    # A clock that was ahead wrote a watermark from the future: what it has read is unknown.
     return received if received <= now + OVERLAP else now - FIRST_READ
 
 
