@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.page.conftest import insert_rollback, plain_database, serve_page
@@ -47,6 +48,46 @@ def test_page_after_a_rollback_does_not_say_all_is_well(
         expect(tab.page.locator("#alerts-short")).to_have_text(head)
         expect(tab.page.locator("#alerts")).to_have_class("pending")
         assert tab.console_errors == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "No requests in this time range",
+            "No requests in this time range. A point appears when its interval is over.",
+        ),
+        ("Every record could be parsed", "Every record could be parsed"),
+    ],
+)
+def test_chart_without_points_takes_no_room(tab: Tab, day_page: DashboardPage, text: str, shown: str) -> None:
+    """A chart says why it is empty, and that the first point comes later, without the height of a chart."""
+    page = with_query(day_page, "timeseries", SERIES.format(0))
+    (board,) = page.boards.values()
+    (panel,) = board.panels
+    defaults = msgspec.structs.replace(panel.field_config.defaults, no_value=text)
+    silent = msgspec.structs.replace(panel, field_config=msgspec.structs.replace(panel.field_config, defaults=defaults))
+    boards = {board.uid: msgspec.structs.replace(board, panels=(silent,))}
+    with serve_page(replace(page, boards=boards)) as url:
+        tab.open(url)
+        expect(tab.page.locator("#p1 .message")).to_have_text(shown)
+        box = tab.page.locator("#p1").bounding_box()
+        assert box is not None
+        assert box["height"] < 170
+        assert tab.console_errors == []
+
+
+def test_chart_of_an_hour_that_began_before_the_range_is_not_blank(tab: Tab, day_page: DashboardPage) -> None:
+    """The axis reaches back to the point whose value the legend has."""
+    sql = "SELECT $__timeFrom()::timestamptz - INTERVAL '40 minutes' AS time, 3.0 AS value"
+    with serve_page(with_query(day_page, "timeseries", sql)) as url:
+        tab.open(url)
+        expect(tab.page.locator("#p1 .scatterlayer .point")).to_have_count(1)
+        first, least = tab.page.evaluate(
+            "() => { const plot = document.querySelector('#p1 .body');"
+            "  return [plot.data[0].x[0].getTime(), new Date(plot.layout.xaxis.range[0]).getTime()]; }"
+        )
+        assert least <= first
 
 
 @pytest.mark.parametrize("width", [1440, 1280, 390])

@@ -24,8 +24,9 @@ export function message(body, kind, text) {
 
 export function draw(body, panel, data) {
   const empty = data.rows.length === 0 || (data.rows.length === 1 && data.rows[0].every((value) => value === null));
-  const wait = panel.type === "timeseries" ? ". A point appears when its interval is over." : "";
-  if (empty) return message(body, "empty", (panel.empty_text || "No rows") + wait);
+  const text = panel.empty_text || "No rows";
+  const early = panel.type === "timeseries" && /^No (data|requests|records|rows)\b/.test(text);
+  if (empty) return message(body, "empty", early ? `${text}. A point appears when its interval is over.` : text);
   body.parentElement.classList.remove("without");
   const drawn = { stat, gauge, table, timeseries, barchart }[panel.type];
   if (!drawn) return message(body, "failed", `This page cannot draw a ${panel.type}`);
