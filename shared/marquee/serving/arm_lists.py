@@ -7,6 +7,8 @@ the list of last resort.
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -56,14 +58,18 @@ class ArmLists:
         self._readers = readers
         self._exploration = exploration
         self._logs_reasons = logs_reasons
+        # One explained list at a time: threads that hand over the GIL between short calls of NumPy lose more than they
+        # gain. A plain list makes few such calls, and would lose by waiting.
+        self._turn = threading.Lock()
 
     def list_movies(
         self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, is_drafted: bool = False
     ) -> Listed:
         """Return the list of one arm for a user; ``is_drafted``: another list is made from it."""
         context = self._make_context(engine, policy, state, task, is_drafted=is_drafted)
-        result = self.check_ages(engine.make_list(state, task.request, context), engine, context, task)
-        explanations, reasons = self._explain(engine, state, result, task.request)
+        with self._turn if task.request.explain else nullcontext():
+            result = self.check_ages(engine.make_list(state, task.request, context), engine, context, task)
+            explanations, reasons = self._explain(engine, state, result, task.request)
         return Listed(result, explanations, reasons, rating_interval(engine, state), engine, state)
 
     def interleave(self, loaded: LoadedRelease, arm: Arm, task: UserTask) -> Listed | None:
