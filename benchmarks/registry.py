@@ -98,8 +98,10 @@ def _result(
     reference_value: float | None = None,
     interval: tuple[float, float] | None = None,
 ) -> BenchmarkResult:
-    low, high = interval or (None, None)
-    ratio = value / reference_value if reference_value else None
+    # NumPy's numbers cannot be written as JSON.
+    low, high = map(float, interval) if interval else (None, None)
+    ratio = float(value / reference_value) if reference_value else None
     return BenchmarkResult(
-        name=name, value=value, unit=unit, reference=reference, ratio=ratio, goal=goal, holds=holds, low=low, high=high
-    )
+        name=name, value=float(value), unit=unit, reference=reference, ratio=ratio, goal=goal, holds=bool(holds),
+        low=low, high=high,
+    )  # fmt: skip

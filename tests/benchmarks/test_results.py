@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.page import highlights_table, pages, results_table
 from benchmarks.registry import BENCHMARKS, BenchmarkResult, at_least, at_most, benchmark
@@ -27,6 +28,15 @@ def make_run(date: str, *results: BenchmarkResult) -> BenchmarkRun:
 def test_pages_committed_tables_are_current(path: Path) -> None:
     """``make docs`` has been run since the newest results were committed."""
     assert pages()[path] == path.read_text()
+
+
+def test_results_of_numpy_are_written(tmp_path: Path) -> None:
+    """A benchmark may yield numbers of NumPy, as its value, its goal's outcome, its interval and its reference."""
+    one, two = np.float64(1), np.float64(2)
+    result = at_least("x", two, "s", float(one), reference="", reference_value=two, interval=(one, two))
+    write_run(tmp_path / "bench.json", make_run("2026-12-01", result))
+    (read,) = read_run(tmp_path / "bench.json").results
+    assert (read.value, read.ratio, read.low, read.high, read.holds) == (2, 1, 1, 2, True)
 
 
 def test_highlights_table_names_value_and_command() -> None:
