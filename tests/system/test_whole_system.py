@@ -50,7 +50,12 @@ class RunningSystem:
         self.state_dir = state_dir
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
         self.runner = self.marquee("local", "--state-dir", str(state_dir.directory), "up")
-        wait_until(lambda: self.runner.poll() is not None or self._is_ready(), timeout_s=240)
+        try:
+            wait_until(lambda: self.runner.poll() is not None or self._is_ready(), timeout_s=400)
+        except AssertionError:
+            self.runner.terminate()
+            self.runner.wait(60)
+            raise
         assert self.runner.poll() is None, self.log("retrain") + self.log("recommend")
         self.environment |= self.state.environment
         self.database = Database(self.environment["MARQUEE_DATABASE_URL"])
