@@ -36,7 +36,9 @@ def function_instance(
     own for its health check.
     """
     target, source = Path(function.source).name, str(root / function.source / "main.py")
-    argv = [str(Path(sys.executable).parent / "gunicorn"), "--reuse-port", "--no-control-socket", "--timeout", "0"]
+    argv = [str(Path(sys.executable).parent / "gunicorn"), "--no-control-socket", "--timeout", "0"]
+    if own_port not in (None, port):
+        argv.append("--reuse-port")  # Otherwise a worker that outlived its instance would get connections, unnoticed.
     address = f"[{host}]" if ":" in host else host
     for bind in dict.fromkeys((f"{LOOPBACK_HOST}:{port}", f"{LOOPBACK_HOST}:{own_port or port}", f"{address}:{port}")):
         argv += ["--bind", bind]
