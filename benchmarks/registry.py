@@ -70,7 +70,7 @@ def is_full_run() -> bool:
 
 
 class ResultReference(TypedDict, total=False):
-    """What a value is compared with: in words, its own value, and the range of the value."""
+    """The reference of a value: in words, its own value, and the range of the value."""
 
     reference: Required[str]
     reference_value: float | None
