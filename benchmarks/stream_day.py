@@ -13,6 +13,7 @@ from benchmarks.empty_database import empty_database
 from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy
+from marquee.monitoring.live_fairness import LiveFairness
 
 REAL_DAY = 136_000_000
 """Watches of a day of the real stream."""
@@ -61,6 +62,7 @@ def _evaluate(database: Database, now: datetime) -> None:
         pass
     availability.update_availability(database, now, CALLER_TIMEOUT_MS)
     attribution.update_attribution(database, now, budget_s=3_600)
+    LiveFairness(lambda _: None).update(database, now, budget_s=3_600)
 
 
 def _execute(url: str, statement: str, *parameters: object) -> None:

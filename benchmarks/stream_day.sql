@@ -100,7 +100,8 @@ BEGIN
     INSERT INTO event_ids SELECT 2, md5(n::text)::uuid, now - n * pause FROM generate_series(0, count - 1) AS n;
     INSERT INTO dropped_records SELECT now - n * pause * 100, 1, 6, n FROM generate_series(0, count / 100) AS n;
     INSERT INTO app_outcomes
-    SELECT id, movie_id, user_id, position, true, position % 6 = 0, position % 18 = 0, false, time
+    SELECT id, movie_id, user_id, position, true, position % 6 = 0, position % 18 = 0, false, time, arm, model_version,
+           position, propensity
     FROM impression_movies WHERE id IN (SELECT 'i' || n FROM generate_series(0, count / 10) AS n);
     INSERT INTO app_days SELECT date_trunc('day', now) - d * INTERVAL '1 day', 900000, 0, 32000, 54000, 1
     FROM generate_series(0, 399) AS d;

@@ -103,7 +103,7 @@ SELECT arm, model_version AS version, seen, p AS opened,
 FROM (SELECT arm, model_version, count(*)::float8 AS seen, count(*) FILTER (WHERE opened)::float8 / count(*) AS p,
              count(*) FILTER (WHERE played)::float8 / count(*) AS played,
              sum(opened::int / propensity) / sum(1 / propensity) AS snips
-      FROM app_list_outcomes WHERE seen AND propensity > 0 AND $__timeFilter(time)
+      FROM app_outcomes WHERE seen AND propensity > 0 AND $__timeFilter(at)
       GROUP BY arm, model_version HAVING count(DISTINCT user_id) >= 5) AS arms
 ORDER BY arm, version""",
     "percentunit",
@@ -121,9 +121,9 @@ POSITIONS = Panel(
     "falls from the first position on: the order is useful.",
     Kind.BARS,
     """
-SELECT lpad(position::text, 2, ' ') AS position, count(*) FILTER (WHERE opened)::float8 / count(*) AS opened
-FROM app_list_outcomes AS outcomes WHERE seen AND $__timeFilter(time)
-GROUP BY outcomes.position HAVING count(DISTINCT user_id) >= 5 ORDER BY outcomes.position LIMIT 20""",
+SELECT lpad(list_position::text, 2, ' ') AS position, count(*) FILTER (WHERE opened)::float8 / count(*) AS opened
+FROM app_outcomes WHERE seen AND list_position > 0 AND $__timeFilter(at)
+GROUP BY list_position HAVING count(DISTINCT user_id) >= 5 ORDER BY list_position LIMIT 20""",
     "percentunit",
     info(),
     decimals=1,

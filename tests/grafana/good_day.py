@@ -230,8 +230,10 @@ SELECT moment, task, 12, 0.4 FROM {_MINUTES}, unnest(ARRAY['accuracy', 'availabi
 WHERE ago %% 5 = 0""",
     # The app: every second movie of a list is seen, every sixth of these is opened, every third of these is played.
     """
-INSERT INTO app_outcomes (recommendation_id, movie_id, user_id, position, seen, opened, played, finished, at)
-SELECT id, movie_id, user_id, position, true, draw %% 6 = 0, draw %% 18 = 0, draw %% 36 = 0, time
+INSERT INTO app_outcomes (recommendation_id, movie_id, user_id, position, seen, opened, played, finished, at, arm,
+                          model_version, list_position, propensity)
+SELECT id, movie_id, user_id, position, true, draw %% 6 = 0, draw %% 18 = 0, draw %% 36 = 0, time, arm, model_version,
+       position, propensity
 FROM (SELECT *, abs(hashtext(id || movie_id)) / 2 AS draw FROM impression_movies
       WHERE abs(hashtext(id || movie_id)) %% 2 = 0) AS seen""",
     """

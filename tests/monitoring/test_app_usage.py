@@ -82,6 +82,23 @@ def test_usage_joins_outcomes_to_impressions_with_propensity(each_database: Data
     assert read(each_database, query) == [("control", "v1", 3, 2, 0.1, True, True, False)]
 
 
+def test_usage_impression_after_its_outcome_is_joined(postgres_database: Database, documents: Documents) -> None:
+    """An outcome has its arm and propensity as soon as its impression is stored, and those of no other user's list."""
+    recommendation, foreign = str(uuid.uuid4()), str(uuid.uuid4())
+    for name in (recommendation, foreign):
+        write_event(documents, "7", "movies_seen", recommendation=name, movie="a+1999", position=9)
+    update_usage(postgres_database, documents, NOON + MINUTE)
+    joined = "SELECT arm, model_version, list_position, propensity FROM app_outcomes WHERE recommendation_id = '{}'"
+    assert read(postgres_database, joined.format(recommendation)) == [(None, None, None, None)]
+    movies = '[{"movie_id": "b+1999"}, {"movie_id": "a+1999", "propensity": 0.25}]'
+    with postgres_database.transaction() as cursor:
+        cursor.execute(_IMPRESSION, (NOON, recommendation, "7", movies))
+        cursor.execute(_IMPRESSION, (NOON, foreign, "8", movies))
+    update_usage(postgres_database, documents, NOON + 6 * MINUTE)
+    assert read(postgres_database, joined.format(recommendation)) == [("control", "v1", 2, 0.25)]
+    assert read(postgres_database, joined.format(foreign)) == [(None, None, None, None)]
+
+
 def test_usage_run_again_and_later_counts_once(postgres_database: Database, documents: Documents) -> None:
     """A repeated run changes nothing; a later event, or one that came late, completes the same row and day."""
     where: dict[str, Any] = {"recommendation": str(uuid.uuid4()), "movie": "a+1999", "position": 1}

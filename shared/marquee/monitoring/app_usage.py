@@ -31,6 +31,8 @@ FIRST_READ = timedelta(days=30)
 COHORTS = timedelta(weeks=12)
 RETENTION_INTERVAL = timedelta(hours=1)
 """Interval at which retention is computed, because it reads all events."""
+LATE_LISTS = timedelta(days=7)
+"""Age up to which an outcome waits for its impression, which another part delivers."""
 DEADLINE_MS, CHUNK = 60_000, 1_000
 _DAY = timedelta(days=1)
 _NAME = "events"
@@ -51,6 +53,12 @@ ON CONFLICT (recommendation_id, movie_id) DO UPDATE SET
     finished = app_outcomes.finished OR excluded.finished,
     at = least(app_outcomes.at, excluded.at)
 WHERE app_outcomes.user_id = excluded.user_id"""
+_JOIN_LISTS = """
+UPDATE app_outcomes AS outcome
+SET arm = list.arm, model_version = list.model_version, list_position = list.position, propensity = list.propensity
+FROM app_list_outcomes AS list
+WHERE outcome.arm IS NULL AND outcome.at >= %s
+  AND list.recommendation_id = outcome.recommendation_id AND list.movie_id = outcome.movie_id"""
 _INSERT_DAY = """
 INSERT INTO app_days (time, events, lost, users, sessions, failed_sessions) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (time) DO UPDATE SET events = excluded.events, lost = excluded.lost, users = excluded.users,
@@ -73,6 +81,7 @@ def update_usage(database: Database, documents: Documents, now: datetime, reader
     """
     since, reader = _read_watermark(database, now) - OVERLAP, reader or MarkReader()
     written = sum(_write_outcomes(database, chunk, reader) for chunk in _chunks(read_outcomes(documents, since, now)))
+    _join_lists(database, now)
     days = find_days(documents, since, now)
     written += sum(_write_day(database, documents, day) for day in days)
     if days and _is_retention_due(database, now):
@@ -109,6 +118,12 @@ def _write_outcomes(database: Database, outcomes: Sequence[ListOutcome], reader:
             return 0
         cursor.execute(_OUTCOME, [list(column) for column in zip(*rows, strict=True)])
         return int(cursor.rowcount)
+
+
+def _join_lists(database: Database, now: datetime) -> None:
+    """Write arm, version, position and propensity of the outcomes whose impression has arrived since the last run."""
+    with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        cursor.execute(_JOIN_LISTS, (now - LATE_LISTS,))
 
 
 def _write_day(database: Database, documents: Documents, day: datetime) -> int:

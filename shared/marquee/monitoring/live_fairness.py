@@ -53,14 +53,17 @@ MAX_USERS = 5_000
 """Maximum number of users of a release and arm whose data are read."""
 DEADLINE_MS, BUDGET_S = 60_000, 60.0
 
-_ARMS = """
-SELECT release, arm, model_version, sum(ratings)::bigint, sum(impressions)::bigint
-FROM (SELECT release, arm, model_version, count(*) AS ratings, 0 AS impressions FROM predictions
-      WHERE time >= %(since)s AND time < %(until)s AND predicted IS NOT NULL GROUP BY 1, 2, 3
+# Hours are counted once, and belong to the 24 days that end in the next 24 hours.
+_HOURS = """
+SELECT hour, release, arm, model_version, sum(ratings)::bigint, sum(impressions)::bigint
+FROM (SELECT date_bin('1 hour', time, 'epoch') AS hour, release, arm, model_version, count(*) AS ratings,
+             0 AS impressions
+      FROM predictions
+      WHERE time >= %(since)s AND time < %(until)s AND predicted IS NOT NULL GROUP BY 1, 2, 3, 4
       UNION ALL
-      SELECT release, arm, model_version, 0, count(*) FROM impressions
-      WHERE time >= %(since)s AND time < %(until)s GROUP BY 1, 2, 3) AS counted
-WHERE model_version <> '' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+      SELECT date_bin('1 hour', time, 'epoch'), release, arm, model_version, 0, count(*) FROM impressions
+      WHERE time >= %(since)s AND time < %(until)s GROUP BY 1, 2, 3, 4) AS counted
+WHERE model_version <> '' GROUP BY 1, 2, 3, 4"""
 
 _STORED = """
 SELECT release, arm, model_version,
@@ -158,21 +161,23 @@ class LiveFairness:
         rows, ends = 0, time.monotonic() + budget_s
         self._demographics = self._service if self._service and not uses_pseudonyms(database) else None
         newest = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        counts = _count_hours(database, newest - LOOKBACK - DAY, newest)
         for number in range(LOOKBACK // STEP):
-            rows += self._update_day(database, newest - number * STEP)
+            end = newest - number * STEP
+            rows += self._update_day(database, end, _add_hours(counts, end - DAY, end))
             if time.monotonic() > ends:
                 break
         return rows
 
-    def _update_day(self, database: Database, end: datetime) -> int:
+    def _update_day(self, database: Database, end: datetime, arms: Mapping[Arm, tuple[int, int]]) -> int:
         window = {"since": end - DAY, "until": end}
         stored = {
             (release, arm, version): counts
             for release, arm, version, *counts in database.read(_STORED, (end,), deadline_ms=DEADLINE_MS)
         }
         rows = 0
-        for release, arm, version, ratings, shown in database.read(_ARMS, window, deadline_ms=DEADLINE_MS):
-            arm_key = (release, arm, version)
+        for arm_key, (ratings, shown) in sorted(arms.items()):
+            release, arm, version = arm_key
             old_ratings, old_shown, old_demographic, old_lists = stored.get(arm_key, (0, 0, 0, 0))
             engine = None
             parameters = {**window, "release": release, "arm": arm, "version": version, "users": MAX_USERS}
@@ -220,6 +225,24 @@ class LiveFairness:
             measure_all(sums),
             *(value for kind, names in by_kind.items() for value in measure_groups(sums, kind, names)),
         ]
+
+
+def _count_hours(database: Database, since: datetime, until: datetime) -> list[tuple[datetime, Arm, int, int]]:
+    """Return the numbers of ratings and of impressions of each arm in each hour."""
+    found = database.read(_HOURS, {"since": since, "until": until}, deadline_ms=DEADLINE_MS)
+    return [(hour, (release, arm, version), *counts) for hour, release, arm, version, *counts in found]
+
+
+def _add_hours(
+    counts: Iterable[tuple[datetime, Arm, int, int]], since: datetime, until: datetime
+) -> dict[Arm, tuple[int, int]]:
+    """Return the numbers of ratings and of impressions of each arm from ``since`` until ``until``."""
+    sums: dict[Arm, tuple[int, int]] = {}
+    for hour, arm, ratings, shown in counts:
+        if since <= hour < until:
+            old_ratings, old_shown = sums.get(arm, (0, 0))
+            sums[arm] = (old_ratings + ratings, old_shown + shown)
+    return sums
 
 
 def label_activity(engine: Engine, user_ids: Sequence[str]) -> list[str]:
