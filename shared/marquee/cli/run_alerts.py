@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import msgspec
 
 from marquee.cli.action_arguments import add_json_option
 from marquee.cli.argument_types import bounded_float
+from marquee.cli.stop_signals import set_on_signals
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.monitoring.alerts.evaluate import Alert
@@ -59,8 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _watch(args: argparse.Namespace, settings: Settings, database: Database) -> int:
-    stop, previous = threading.Event(), list[Alert]()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop, previous = set_on_signals(signal.SIGTERM), list[Alert]()
     watcher = create_watcher(database, args.rules, settings.slack_webhook, args.dashboards)
     try:
         while not stop.is_set():

@@ -15,6 +15,7 @@ from threading import Event
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.health_file import check_health_file
 from marquee.bridge.supervisor import supervise
+from marquee.cli.stop_signals import set_on_signals
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 
@@ -39,9 +40,7 @@ def run(args: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEF
 def _run_child(settings: Settings, limits: BridgeLimits, health_file: Path | None) -> int:
     # A fetch makes ten thousand objects that live as long as their batch, so frequent collections find nothing.
     gc.set_threshold(100_000)
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_on_signals(signal.SIGTERM, signal.SIGINT)
     try:
         forward(settings, stop, limits, health_file)
     except MarqueeError as error:

@@ -10,8 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-
-import msgspec
+from typing import NamedTuple
 
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
@@ -24,7 +23,7 @@ MIN_SECRET = 32
 _ENTRY = r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})"
 
 
-class ApiKey(msgspec.Struct, frozen=True):
+class ApiKey(NamedTuple):
     """A caller's name, what it may do, and the SHA-256 of its key in hexadecimal."""
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from ipaddress import ip_address
 from pathlib import Path
 
 from marquee.config.http_client import HttpClient
@@ -40,7 +41,12 @@ def function_instance(
     if own_port not in (None, port):
         argv.append("--reuse-port")  # Otherwise a worker that outlived its instance would get connections, unnoticed.
     address = f"[{host}]" if ":" in host else host
-    for bind in dict.fromkeys((f"{LOOPBACK_HOST}:{port}", f"{LOOPBACK_HOST}:{own_port or port}", f"{address}:{port}")):
+    # A wildcard address has loopback in it.
+    shared_port = (
+        [f"{address}:{port}"] if ip_address(host).is_unspecified else [f"{LOOPBACK_HOST}:{port}", f"{address}:{port}"]
+    )
+    own = [f"{LOOPBACK_HOST}:{own_port}"] if own_port not in (None, port) else []
+    for bind in dict.fromkeys([*shared_port, *own]):
         argv += ["--bind", bind]
     argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
     argv += ["--worker-class", WORKER_CLASS, "--limit-request-line", str(MAX_REQUEST_LINE), "--log-level", "error"]

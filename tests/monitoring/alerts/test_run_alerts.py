@@ -30,8 +30,9 @@ def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_good_minutes(database: Database, until: datetime) -> None:
-    """Write deliveries and monitor runs for the ten minutes before ``until``."""
+    """Write deliveries and monitor runs for the ten minutes before ``until``, in a database made an hour ago."""
     with database.transaction() as cursor:
+        cursor.execute("UPDATE migrations SET applied = now() - INTERVAL '1 hour'")
         for minute in range(10):
             rule_faults.insert_delivery(cursor, until - timedelta(minutes=minute), 1_000)
             rule_faults.insert_monitor_run(cursor, until - timedelta(minutes=minute), "quality")
