@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import functions_framework
 import pytest
 
 from marquee.app.account_profiling import AccountProfiling
@@ -45,6 +46,8 @@ def test_function_connections_are_those_of_its_code(name: str, monkeypatch: pyte
     monkeypatch.setenv("MARQUEE_DATABASE_URL", URL)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    # An application that another test of this process has made would take the handlers.
+    monkeypatch.setattr(functions_framework, "errorhandler", functions_framework.DummyErrorHandler())  # type: ignore[no-untyped-call]
     opened: list[int] = []
     original = Database.__init__
 
