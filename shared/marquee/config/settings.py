@@ -187,7 +187,8 @@ class Settings(EnvironmentSettings):
     )
     dvc_remote: str = setting(
         object_store_url,
-        "DVC remote that stores each training snapshot, so that its model can be reproduced: `gs://`, `s3://` or `file://`.",
+        "DVC remote that stores each training snapshot, so that its model can be reproduced: `gs://`, `s3://` or "
+        "`file://`.",
         "",
         example="gs://bucket/dvc",
     )
