@@ -81,7 +81,7 @@ def _bridge_requests(lines: list[bytes]) -> Iterator[Request]:
 
 
 def _event_requests(lines: list[bytes]) -> Iterator[Request]:
-    parser = EventParser(Settings().time_zone, 5)
+    parser = EventParser(Settings().time_zone)
     for first in range(0, len(lines), BATCH):
         documents = [_as_json(parser, line, first + i) for i, line in enumerate(lines[first : first + BATCH])]
         yield "POST", "/events", json.dumps(documents).encode(), {"Content-Type": "application/json"}

@@ -144,7 +144,7 @@ def test_glossary_terms_are_unique_and_linked_from_the_readme() -> None:
 def test_readme_sample_records_are_parsed() -> None:
     """The README shows one record of each kind, as the parser accepts them."""
     records = re.findall(r"^\d{4}-\d\d-\d\dT.*$", (ROOT / "README.md").read_text(), re.M)
-    events = [EventParser(UTC, rating_max=5).parse(record) for record in records]
+    events = [EventParser(UTC).parse(record) for record in records]
     assert [type(event) for event in events] == [Watch, Rating, RecommendationRequest, AccountCreated]
 
 

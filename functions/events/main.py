@@ -33,8 +33,7 @@ def _create() -> EventsHttp:
     settings = Settings.from_mapping(os.environ, NEEDS["events"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
-    scale = LogScale.named(settings.rating_scale)
-    parser = JsonRecordParser(scale.high, scale.low, by_id=True)
+    parser = JsonRecordParser(LogScale.named(settings.rating_scale), by_id=True)
     reader = MarkReader(settings.privacy_key)
     return EventsHttp(database, parser, create_access(settings), reader)
 

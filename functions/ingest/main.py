@@ -51,8 +51,7 @@ def _create() -> tuple[IngestHandler, PushIdentity | None, str]:
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
     database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
-    scale = LogScale.named(settings.rating_scale)
-    parser = EventParser(settings.time_zone, scale.high, scale.low)
+    parser = EventParser(settings.time_zone, LogScale.named(settings.rating_scale))
     reader = MarkReader(settings.privacy_key)
     return IngestHandler(database, parser, reader), _identity(settings), settings.delivery_secret
 

@@ -35,7 +35,7 @@ def test_system_under_faults_stores_each_record_once(tmp_path: Path) -> None:
 
 def test_known_record_table_agrees_with_parser() -> None:
     """The verification expects each record where the parser puts it, and every table is used."""
-    parser, tables = EventParser(Settings().time_zone, 5), set()
+    parser, tables = EventParser(Settings().time_zone), set()
     for number in range(2_000):
         record = known_record(number, SEED)
         tables.add(record.table)

@@ -26,7 +26,7 @@ def database(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{tmp_path}/objects")
     monkeypatch.setenv("MARQUEE_PRIVACY_KEY", KEY)
     database = Database(database_url)
-    write_batch(database, batch([watch(42, 1), rate(42, 5), rate(7, 4)]), EventParser(ZoneInfo("UTC"), 5))
+    write_batch(database, batch([watch(42, 1), rate(42, 5), rate(7, 4)]), EventParser(ZoneInfo("UTC")))
     return database
 
 

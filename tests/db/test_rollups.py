@@ -12,12 +12,13 @@ from tests.support.records import account, ask, batch, rate, rows, watch
 from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine, retention_terms
 from marquee.ingest.store import write_batch, write_impressions
 
 pytestmark = pytest.mark.servers
-PARSER = EventParser(ZoneInfo("UTC"), 5)
+PARSER = EventParser(ZoneInfo("UTC"))
 BUCKET = "date_bin('1 {unit}', time, TIMESTAMPTZ '2000-01-03 00:00:00+00')"
 MINUTE, HOUR, DAY = (BUCKET.format(unit=unit) for unit in ("minute", "hour", "day"))
 # View -> the same from the rows.
@@ -92,7 +93,7 @@ def test_rollups_replayed_records_change_their_table(postgres_database: Database
     with postgres_database.transaction() as cursor:  # As an older parser left it.
         cursor.execute('UPDATE quarantine SET raw = %s WHERE "offset" = 2', (watch(2, 3).encode(),))
     rollups.roll_up(postgres_database)
-    quarantine.replay_records(postgres_database, quarantine.Selection(), EventParser(ZoneInfo("UTC"), 10))
+    quarantine.replay_records(postgres_database, quarantine.Selection(), EventParser(ZoneInfo("UTC"), LogScale(1, 10)))
     assert rows(postgres_database, "SELECT count(*) FROM watches") == [(2,)]
     assert differences(postgres_database) == {}
     rollups.roll_up(postgres_database)

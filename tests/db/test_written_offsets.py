@@ -29,7 +29,7 @@ RECORDS: list[str | bytes] = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
 def test_write_batch_other_time_zone_writes_nothing_again(database: Database, parser: EventParser) -> None:
     """The time of a record is not part of its identity."""
     write_batch(database, batch(RECORDS), parser)
-    assert write_batch(database, batch(RECORDS), EventParser(ZoneInfo("Asia/Tokyo"), 5)) == WriteCounts()
+    assert write_batch(database, batch(RECORDS), EventParser(ZoneInfo("Asia/Tokyo"))) == WriteCounts()
     assert record_counts.count_records(database).records == len(RECORDS)
 
 

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from marquee.events.kinds import AccountCreated, Rating, RecommendationRequest, Watch
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 
 UTC_ZONE = ZoneInfo("UTC")
-FIVE = EventParser(UTC_ZONE, 5)
-TEN = EventParser(UTC_ZONE, 10)
+FIVE = EventParser(UTC_ZONE)
+TEN = EventParser(UTC_ZONE, LogScale(1, 10))
 
 TIMEOUT = "java.util.concurrent.TimeoutException: Request timeout to team12.example.edu/192.0.2.130:8082 after 800 ms"
 # Records that the streaming service really wrote (host and address changed), and their events.

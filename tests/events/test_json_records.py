@@ -17,7 +17,7 @@ from marquee.events.kinds import Category, MalformedRecord, Rating
 from marquee.events.parser import EventParser
 
 ROOT = Path(__file__).parents[2]
-PARSER = JsonRecordParser(5)
+PARSER = JsonRecordParser()
 SCHEMA = jsonschema.Draft202012Validator(event_schema(), format_checker=jsonschema.FormatChecker())
 MALFORMED = [
     (Category.EMPTY, " "),
@@ -100,7 +100,7 @@ def test_schema_file_is_current() -> None:
 
 def test_event_parser_recognizes_both_formats() -> None:
     """Text and JSON of the same rating give the same event, so that a topic may hold both without a setting."""
-    either = EventParser(UTC, 5)
+    either = EventParser(UTC)
     from_text = either.parse(f"2026-02-14T12:00:02.250,7,GET /rate/{MOVIE}=4")
     assert isinstance(from_text, Rating)
     assert from_text == either.parse(" " + rating("1"))

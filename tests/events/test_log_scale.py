@@ -27,7 +27,7 @@ def test_parsers_take_the_ratings_of_the_scale_only(
     low: float, high: float, valid: list[str], invalid: list[str]
 ) -> None:
     """As text and as JSON; whole numbers of JSON may have a fraction of zero."""
-    text, document = EventParser(UTC, high, low), JsonRecordParser(high, low)
+    text, document = EventParser(UTC, LogScale(low, high)), JsonRecordParser(LogScale(low, high))
     json_record = rating("1", rating=0.25)
     for number in valid:
         for event in (

@@ -72,7 +72,7 @@ def test_parse_minute_beyond_movie_end_is_accepted() -> None:
 
 def test_parse_time_is_converted_from_zone_to_utc() -> None:
     """The offset is that of the day: -5 h in winter, -4 h in summer."""
-    parser = EventParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK)
     for month, hour in ((1, 17), (7, 16), (1, 17)):
         event = parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account")
         assert event == AccountCreated(datetime(2022, month, 14, hour, 24, tzinfo=UTC), "1")
@@ -80,7 +80,7 @@ def test_parse_time_is_converted_from_zone_to_utc() -> None:
 
 def test_parse_time_ambiguous_hour_is_first_and_skipped_hour_is_shifted() -> None:
     """In New York, 01:30 occurs twice on 2022-11-06, and 02:30 does not exist on 2022-03-13."""
-    parser = EventParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK)
     twice = parser.parse("2022-11-06T01:30,1,GET /create_account")
     never = parser.parse("2022-03-13T02:30,1,GET /create_account")
     assert twice == AccountCreated(datetime(2022, 11, 6, 5, 30, tzinfo=UTC), "1")
@@ -89,7 +89,7 @@ def test_parse_time_ambiguous_hour_is_first_and_skipped_hour_is_shifted() -> Non
 
 def test_parse_many_minutes_keeps_bounded_cache() -> None:
     """The cache of UTC offsets is bounded, and eviction does not change results."""
-    parser = EventParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK)
     start = datetime(2022, 1, 1)
     for minute in range(0, 2_000_000, 199):
         local = start + timedelta(minutes=minute)

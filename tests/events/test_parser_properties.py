@@ -20,6 +20,7 @@ from marquee.events.kinds import (
     RecommendationRequest,
     Watch,
 )
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser, format_event
 
 movie_ids = st.builds(
@@ -71,7 +72,7 @@ zones = st.sampled_from(["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolka
 def test_format_event_then_parse_returns_event(event: Event, zone: ZoneInfo) -> None:
     """Holds in every zone except in an ambiguous hour, which the text cannot distinguish."""
     assume(event.time.astimezone(zone).fold == 0)
-    assert EventParser(zone, 10).parse(format_event(event, zone)) == event
+    assert EventParser(zone, LogScale(1, 10)).parse(format_event(event, zone)) == event
 
 
 @given(events)
@@ -89,7 +90,7 @@ def test_parse_then_format_event_returns_record(event: Event) -> None:
 def test_parse_any_text_does_not_raise(text: str) -> None:
     """Includes lone surrogates, NUL and the limits of time, in any zone."""
     for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
-        assert isinstance(EventParser(ZoneInfo(zone), 5).parse(text), Event | MalformedRecord)
+        assert isinstance(EventParser(ZoneInfo(zone)).parse(text), Event | MalformedRecord)
 
 
 @given(events, st.data())

@@ -42,7 +42,7 @@ def test_monitor_post_runs_and_returns_the_result(server: EmbeddedPostgres, tmp_
     with Function("monitor", tmp_path, settings) as monitor, closing(Database(server.url)) as database:
         assert (monitor.get("/healthz").status, monitor.get("/").status) == (200, 405)
         now = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}"
-        write_batch(database, batch([rate(1000, 4, make_movie_id(20), now)]), EventParser(ZoneInfo("UTC"), 5))
+        write_batch(database, batch([rate(1000, 4, make_movie_id(20), now)]), EventParser(ZoneInfo("UTC")))
         first = monitor.get("/", "POST")
         assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
         assert first.document["ran"] is True

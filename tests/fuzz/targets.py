@@ -12,13 +12,14 @@ from tests.servers.function import ROOT
 
 from marquee.events.batches import make_record
 from marquee.events.kinds import MalformedRecord, Watch
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest.row_encoding import parse_records
 
 BATCH_SIZE = 2_000
 # One record in this many is parsed a second time, alone, and compared.
 COMPARED_EVERY = 20
-PARSERS = (EventParser(ZoneInfo("UTC"), 5), EventParser(ZoneInfo("America/New_York"), 10))
+PARSERS = (EventParser(ZoneInfo("UTC")), EventParser(ZoneInfo("America/New_York"), LogScale(1, 10)))
 
 
 def parse_mutated(seed: int, count: int = BATCH_SIZE) -> int:

@@ -57,7 +57,7 @@ def test_read_database_reads_whatever_was_stored(database_url: str) -> None:
             raws = [*odd, *mutated_records(BATCH_SIZE, number)]
             records = tuple(make_record(offset, -1, raw) for offset, raw in enumerate(raws))
             batch = StreamBatch("movielog", f"fuzz-{zone}", 0, records)
-            assert write_batch(database, batch, EventParser(ZoneInfo(zone), 5)).records == len(raws)
+            assert write_batch(database, batch, EventParser(ZoneInfo(zone))).records == len(raws)
         source = read_database(database, datetime.max.replace(tzinfo=UTC))
         with database.transaction() as cursor:
             cursor.execute("SELECT (SELECT count(*) FROM ratings), (SELECT count(*) FROM watch_sessions)")

@@ -45,7 +45,7 @@ def write_good_day(database: Database, now: datetime | None = None) -> datetime:
 
 
 def _write_stream(database: Database, now: datetime, rng: random.Random) -> None:
-    parser = EventParser(ZoneInfo("UTC"), 5)
+    parser = EventParser(ZoneInfo("UTC"))
     records = list(_generate_records(now, rng))
     for partition in range(PARTITIONS):
         batch = [

@@ -15,12 +15,13 @@ from marquee.db.pool import Database
 from marquee.events.envelopes import encode_batch, to_http
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest.handler import IngestHandler
 from marquee.ingest.http_events import PARTITIONS, EventsReceipt, write_events
 from marquee.ingest.quarantine import Selection, replay_records
 
-PARSER = JsonRecordParser(5, by_id=True)
+PARSER = JsonRecordParser(by_id=True)
 EACH = [text.encode() for text in EXAMPLES]
 
 
@@ -77,7 +78,7 @@ def test_quarantine_replay_reads_json(database: Database, parser: EventParser) -
     """A rating of the scale to 10 moves to its table once the parser knows the scale."""
     write(database, rating("a", rating=9), rating("b", rating=2))
     assert replay_records(database, Selection(), parser).remaining == 1
-    moved = replay_records(database, Selection(), EventParser(UTC, 10))
+    moved = replay_records(database, Selection(), EventParser(UTC, LogScale(1, 10)))
     assert (moved.moved, moved.remaining) == ({"ratings": 1}, 0)
     assert record_counts.count_all(database) == record_counts.count_records(database)
 
@@ -127,7 +128,7 @@ def test_write_events_overlapping_writers_write_each_event_once(plain_database: 
 
 def test_write_batch_of_bridge_may_hold_both_formats(plain_database: Database) -> None:
     """Each record of a batch is parsed as text or as JSON; a malformed one of either is in quarantine."""
-    handler = IngestHandler(plain_database, EventParser(UTC, 5))
+    handler = IngestHandler(plain_database, EventParser(UTC))
     handler.accept(*to_http(encode_batch(batch([watch(1, 0), EACH[0], "no record", '{"id": "a"']))))
     assert rows(plain_database, "SELECT user_id FROM watches ORDER BY user_id") == [("1",), ("7",)]
     assert rows(plain_database, "SELECT category FROM quarantine ORDER BY category") == [("json",), ("time",)]

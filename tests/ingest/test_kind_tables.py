@@ -14,7 +14,7 @@ from marquee.db.privacy_marks import FORGOTTEN, MarkReader, change_mark
 from marquee.db.record_counts import union_of_record_tables
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, EventKind
-from marquee.events.log_scale import FIVE_STARS
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.monitoring.batch_checks import check_batches
@@ -46,7 +46,7 @@ def test_written_offsets_has_a_counter_for_each_record_table(database: Database)
 
 def test_parse_records_groups_each_kind() -> None:
     """One record of each kind becomes one event of each kind."""
-    parsed = parse_records(batch([*EXAMPLES]).records, JsonRecordParser(10))
+    parsed = parse_records(batch([*EXAMPLES]).records, JsonRecordParser(LogScale(1, 10)))
     assert [parsed.count(kind) for kind in EVENT_KINDS] == [1] * len(EVENT_KINDS)
     assert parsed.malformed == []
 
@@ -57,7 +57,7 @@ def test_consumers_of_tables_know_each_kind(database: Database) -> None:
     with database.transaction() as cursor:
         change_mark(cursor, KEY, ["forgotten"], FORGOTTEN)
     values, reader = [*EXAMPLES, "malformed", "2026-02-14T00:09:20,forgotten,"], MarkReader(KEY)
-    assert write_batch(database, batch(values), JsonRecordParser(10), reader) == one_each
+    assert write_batch(database, batch(values), JsonRecordParser(LogScale(1, 10)), reader) == one_each
     for counts in (record_counts.count_records(database), record_counts.count_all(database)):
         assert counts.by_table == one_each
     names = {kind.name for kind in EVENT_KINDS}

@@ -18,6 +18,7 @@ from marquee.errors import PrivacyKeyWrong
 from marquee.events.batches import Impression, ImpressionBatch
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import DROPPED, EVENT_KINDS
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.http_events import write_events
@@ -51,7 +52,7 @@ def test_pseudonyms_replace_ids_on_every_way_in(database: Database, parser: Even
     reader, seven = MarkReader(KEY), make_pseudonym(KEY, "7")
     write_batch(database, batch(RECORDS), parser, reader)
     write_events(database, "app", [rating("e1", "7", 5).encode(), rating("e2", "42", 5).encode()],
-                 JsonRecordParser(5), reader)  # fmt: skip
+                 JsonRecordParser(), reader)  # fmt: skip
     shown = [
         Impression(id, datetime(2026, 3, 1, tzinfo=UTC), user, "control", "v", 1, "popular", ())
         for id, user in (("a", "7"), ("b", seven), ("c", "42"), ("d", make_pseudonym(KEY, "42")))
@@ -89,7 +90,7 @@ def test_write_batch_drops_records_of_marked_user_and_counts_them(
 def test_write_events_drops_events_of_marked_user(database: Database) -> None:
     """Every kind of JSON event is dropped; the sender is told the same as before."""
     mark(database, *{json.loads(event)["user_id"] for event in EXAMPLES})
-    outcome = write_events(database, "app", [e.encode() for e in EXAMPLES], JsonRecordParser(5), MarkReader(KEY))
+    outcome = write_events(database, "app", [e.encode() for e in EXAMPLES], JsonRecordParser(), MarkReader(KEY))
     assert (outcome.accepted, outcome.refused) == (len(EXAMPLES), ())
     counts = record_counts.count_records(database)
     assert counts.by_table[DROPPED] == counts.records == len(EVENT_KINDS)
@@ -121,7 +122,9 @@ def test_replay_drops_quarantined_records_of_marked_user(plain_database: Databas
     """A record that was quarantined before the mark becomes no row when it is replayed."""
     write_batch(plain_database, batch([rate(42, 9), rate(7, 9), rate(7, 5)]), parser)
     mark(plain_database, "42")
-    result = quarantine.replay_records(plain_database, quarantine.Selection(), EventParser(UTC, 10), MarkReader(KEY))
+    result = quarantine.replay_records(
+        plain_database, quarantine.Selection(), EventParser(UTC, LogScale(1, 10)), MarkReader(KEY)
+    )
     assert result.moved == {"ratings": 1, DROPPED: 1}
     counts = record_counts.count_records(plain_database)
     assert (counts.records, counts.by_table["ratings"], counts.quarantined) == (3, 2, 0)

@@ -14,6 +14,7 @@ from tests.support.stub_parser import UNSTORABLE_EVENTS, StubParser
 from marquee.cli.main import main
 from marquee.db import record_counts
 from marquee.db.pool import Database
+from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.quarantine import ReplayResult, Selection
@@ -70,7 +71,8 @@ def test_selection_filters_by_category_and_time(database: Database, parser: Even
     assert [record.offset for record in quarantine.list_newest(database, Selection("empty"), 9)] == [2, 0]
     between = Selection(since=times[1], until=times[3])
     assert [record.offset for record in quarantine.list_newest(database, between, 9)] == [2, 1]
-    assert quarantine.replay_records(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).remaining == 0
+    parser = EventParser(ZoneInfo("UTC"), LogScale(1, 10))
+    assert quarantine.replay_records(database, Selection("rating"), parser).remaining == 0
     assert [record.offset for record in quarantine.list_newest(database, Selection(), 2)] == [2, 1]
 
 

@@ -70,7 +70,7 @@ def test_own_scale_is_served_recorded_and_evaluated_as_it_is_sent(
             rating_event(number, user, movie, high - scale.step if user[1] == movie[1] else low, at(number / 100))
             for number, (user, movie) in enumerate(unseen)
         ]
-        assert write_batch(database, batch(sent), JsonRecordParser(high, low))["ratings"] == len(sent)
+        assert write_batch(database, batch(sent), JsonRecordParser(LogScale(low, high)))["ratings"] == len(sent)
         assert follow(database, store) == len(unseen)
 
         results = rows(database, ERRORS)

@@ -86,7 +86,7 @@ def test_forget_removes_every_trace_and_serves_a_model_that_never_saw_the_user(
     """Rows, models, snapshots and logs are clean; the model equals, bit for bit, that of data without the user."""
     write_held_data(plain_database, parser)
     ratings = [rating(f"e{i}", BASE_USER, 5, movie_id=f"b0+000{i}") for i in range(4)]
-    write_batch(plain_database, batch(ratings, partition=1), JsonRecordParser(5))
+    write_batch(plain_database, batch(ratings, partition=1), JsonRecordParser())
     train(store, base, plain_database, remote)
     (old,) = learned_models.list_versions(store)
     where = places(store, base, plain_database, remote, tmp_path / "logs")

@@ -13,7 +13,7 @@ from marquee.events.kinds import Category, MalformedRecord, Rating, Watch
 from marquee.events.parser import EventParser
 from marquee.simulate.corruption import Corrupter, CorruptionKind
 
-PARSER = EventParser(ZoneInfo("UTC"), 5)
+PARSER = EventParser(ZoneInfo("UTC"))
 WATCH = "2022-11-14T12:24,232596,GET /data/m/fight+club+1999/128.mpg"
 RATING = "2019-09-05T19:27:01,118106,GET /rate/gladiator+1992+1992=3"
 TIMEOUT = (

@@ -28,7 +28,7 @@ from marquee.simulate.sessions import ActiveSessions
 def make_event_log(
     rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, scale: LogScale = FIVE_STARS, disorder: bool = False
 ) -> EventLog:
-    parser = EventParser(zone, scale.high, scale.low)
+    parser = EventParser(zone, scale)
     user_corrupter, request_corrupter = (Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2))
     return EventLog(ListProducer(), zone, parser, user_corrupter, request_corrupter, disorder=disorder)
 
@@ -47,7 +47,7 @@ def test_write_clean_records_parse_as_the_events(zone: str, scale: LogScale) -> 
     events = take_events(ActiveSessions(users, 100, midway=True), 20_000)
     for event in events:
         event_log.write(event)
-    parser = EventParser(ZoneInfo(zone), scale.high, scale.low)
+    parser = EventParser(ZoneInfo(zone), scale)
     assert [parser.parse(record.decode()) for record in records_of(event_log)] == events
 
 
@@ -59,7 +59,7 @@ def test_write_corrupted_records_are_counted_exactly() -> None:
     report = empty_report()
     event_log.counts.fill_report(report)
     counts: Counter[str] = Counter()
-    parser = EventParser(UTC_ZONE, 5)
+    parser = EventParser(UTC_ZONE)
     for record in records_of(event_log):
         try:
             parsed = parser.parse(record.decode())

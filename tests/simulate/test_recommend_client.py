@@ -37,7 +37,7 @@ def request_stub(response: StubResponse, timeout_ms: int = 5_000) -> tuple[Recom
 
 
 def parse_record(request: RecommendationRequest) -> object:
-    return EventParser(UTC_ZONE, 5).parse(format_event(request, UTC_ZONE))
+    return EventParser(UTC_ZONE).parse(format_event(request, UTC_ZONE))
 
 
 @pytest.mark.parametrize("text", ["a+1999,b+2000", "a+1999, b+2000\n", " a+1999 ,b+2000\r\n"])

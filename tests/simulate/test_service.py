@@ -96,7 +96,7 @@ def assert_report_matches(report: SimulationReport, records: Records) -> None:
     }
     assert all(span.first == 0 for span in report.partitions.values())
     assert all((span.last or 0) <= span.records - 1 for span in report.partitions.values())
-    parser, counts = EventParser(ZoneInfo("UTC"), 5), Counter[str]()
+    parser, counts = EventParser(ZoneInfo("UTC")), Counter[str]()
     for record in (record for partition in records.values() for record in partition):
         try:
             parsed = parser.parse(record.decode())
@@ -152,7 +152,7 @@ def test_simulate_replay_has_every_rating_and_request(
     records = consume(kafka, "replayed", report.acknowledged)
     assert_report_matches(report, records)
     assert report.records["rating"] == len(rows) // 2
-    parser = EventParser(ZoneInfo("UTC"), 5)
+    parser = EventParser(ZoneInfo("UTC"))
     events = [parser.parse(record.decode()) for partition in records.values() for record in partition]
     requests = [event for event in events if isinstance(event, RecommendationRequest)]
     assert len(requests) == report.requests["200"]

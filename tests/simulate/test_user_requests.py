@@ -25,7 +25,7 @@ USER = {"User-Id": "100000007"}
 
 def make_service(producer: ListProducer) -> StreamingService:
     """Return a service that writes no records of its own, and would corrupt every record of a simulated user."""
-    parser = EventParser(UTC, 5)
+    parser = EventParser(UTC)
     corrupters = [Corrupter(1.0, parser, lambda _: False, seed) for seed in (1, 2)]
     log = EventLog(producer, UTC, parser, *corrupters)
     plan = SimulationPlan("synthetic", 1, records_per_second=0, requests_per_second=0)

@@ -52,4 +52,4 @@ def plain_database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def parser() -> EventParser:
     """Return a parser in UTC with ratings up to 5."""
-    return EventParser(ZoneInfo("UTC"), 5)
+    return EventParser(ZoneInfo("UTC"))

@@ -20,7 +20,7 @@ class StubParser(EventParser):
     """A parser in UTC that returns ``events`` for their texts, and ignores ``ignored_prefix`` elsewhere."""
 
     def __init__(self, events: Mapping[str, Event] | None = None, *, ignored_prefix: str = "") -> None:
-        super().__init__(UTC, 5)
+        super().__init__(UTC)
         self._events = events or {}
         self._ignored_prefix = ignored_prefix
 

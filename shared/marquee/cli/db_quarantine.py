@@ -40,8 +40,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(quarantine.list_newest(database, chosen, args.limit), args.json)
         else:
-            scale = LogScale.named(settings.rating_scale)
-            parser = EventParser(settings.time_zone, scale.high, scale.low)
+            parser = EventParser(settings.time_zone, LogScale.named(settings.rating_scale))
             _print_replay(
                 quarantine.replay_records(database, chosen, parser, MarkReader(settings.privacy_key)), args.json
             )

@@ -39,8 +39,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(rejected.list_newest(database, selection, args.limit), args.json)
         else:
-            scale = LogScale.named(settings.rating_scale)
-            parser = EventParser(settings.time_zone, scale.high, scale.low)
+            parser = EventParser(settings.time_zone, LogScale.named(settings.rating_scale))
             handler = IngestHandler(database, parser, MarkReader(settings.privacy_key))
             _replayed(rejected.replay_events(database, selection, lambda event: _accepts(handler, event)), args.json)
     return 0

@@ -136,7 +136,7 @@ def _concurrent_sessions(args: argparse.Namespace) -> int:
 
 
 def _event_log(args: argparse.Namespace, settings: Settings, population: UserPopulation, scale: LogScale) -> EventLog:
-    parser = EventParser(settings.time_zone, scale.high, scale.low)
+    parser = EventParser(settings.time_zone, scale)
     user_corrupter, request_corrupter = (
         Corrupter(args.corrupt, parser, population.has_movie, args.seed * 2 + number) for number in (0, 1)
     )

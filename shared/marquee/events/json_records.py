@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from marquee.events.event import ID_RULE, Event, Rating, RecommendationRequest
 from marquee.events.kinds import Category, MalformedRecord, malformed
-from marquee.events.log_scale import LogScale
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.events.record_syntax import EARLIEST, is_storable
 
 SCHEMA_VERSION = 1
@@ -64,14 +64,14 @@ _PLACEHOLDERS = frozenset(["null", "none", "nil", "undefined", "nan", "[object o
 
 
 class JsonRecordParser:
-    """Parser of JSON records whose ratings go from ``rating_min`` to ``rating_max``.
+    """Parser of JSON records with ratings on ``scale``.
 
     With ``by_id``, records are identified by their id, and an id that stands for a missing one is malformed: all
     records but the first would count as repeated.
     """
 
-    def __init__(self, rating_max: float, rating_min: float = 1.0, *, by_id: bool = False) -> None:
-        self._scale, self._by_id = LogScale(rating_min, rating_max), by_id
+    def __init__(self, scale: LogScale = FIVE_STARS, *, by_id: bool = False) -> None:
+        self._scale, self._by_id = scale, by_id
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""

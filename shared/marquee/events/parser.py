@@ -30,7 +30,7 @@ from marquee.events.kinds import (
     diagnose_unknown,
     malformed,
 )
-from marquee.events.log_scale import LogScale
+from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.events.record_syntax import EARLIEST, TIME, USER_ID, is_time, is_user_id
 
 # One alternative for each kind. An empty group ends it, so that the number of the last group that matched
@@ -73,19 +73,19 @@ _MAX_CACHED_MINUTES = 4096
 
 
 class EventParser:
-    """Parser of records with ratings from ``rating_min`` to ``rating_max``, and with times, as text, in ``zone``.
+    """Parser of records with ratings on ``scale``, and with times, as text, in ``zone``.
 
     An hour that occurs twice, when clocks go back, is taken to be the first. A time that clocks skip is
     interpreted with the offset before the change. Nanoseconds are truncated to microseconds.
     """
 
-    def __init__(self, zone: tzinfo, rating_max: float, rating_min: float = 1.0) -> None:
+    def __init__(self, zone: tzinfo, scale: LogScale = FIVE_STARS) -> None:
         self._zone = zone
-        self.scale = LogScale(rating_min, rating_max)
+        self.scale = scale
         self._always_utc = str(zone) in ("UTC", "Etc/UTC")
         self._offsets: dict[str, timedelta] = {}
         self._match = _RECORD.fullmatch
-        self._json = JsonRecordParser(rating_max, rating_min)
+        self._json = JsonRecordParser(scale)
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""
