@@ -141,7 +141,7 @@ def _measure_large() -> dict[str, float]:
 def _generate_ratings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return users, items and ratings in the shape of MovieLens 20M.
 
-    Each user has at least 20 ratings, and log-normally more. Items follow a power law. Ratings are .5 to 5.
+    Each user has at least 20 ratings, and log-normally more. Items follow a power law. Ratings are 0.5 to 5.
     """
     rng = np.random.default_rng(0)
     activity = rng.lognormal(0.0, 1.1, _USERS)

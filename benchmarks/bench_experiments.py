@@ -70,7 +70,7 @@ def aa_false_alarm() -> Iterator[BenchmarkResult]:
 def power() -> Iterator[BenchmarkResult]:
     """Compare half-and-end with the fixed test at the planned end, where the effect is the declared one.
 
-    It is the effect that the fixed test finds with a power of .8, by the variance of other experiments.
+    It is the effect that the fixed test finds with a power of 0.8, by the variance of other experiments.
     """
     runs = POWER_RUNS // POWER_PARTS  # At once, in memory.
     lift = _plan_lift(runs)
@@ -179,7 +179,7 @@ def _false_alarms(looks: Estimate) -> dict[str, float]:
 
 
 def _plan_lift(runs: int) -> float:
-    """Return the lift of movies begun that a fixed test at the planned end finds with a power of .8.
+    """Return the lift of movies begun that a fixed test at the planned end finds with a power of 0.8.
 
     The variance grows with the lift, so that it is planned three times.
     """

@@ -31,27 +31,28 @@ _FOLDS, _HOLDOUT = "5 random folds", "temporal holdout, the newest 10 %"
 
 
 def results_table(run: BenchmarkRun) -> str:
-    """Return date, machine and one table row per result, as Markdown."""
+    """Return date, machine and one table row per result, as Markdown. A result of another day has its date."""
     missed = sum(not result.holds for result in run.results)
     reached = f"{len(run.results) - missed} of {len(run.results)} goals reached"
     source = f" Source: {run.source}." if run.source else ""
     commit = f", commit `{run.commit[:12]}`" if run.commit else ""
-    summary = f"{run.date}, {run.machine}{commit}: {reached}.{source}"
-    return "\n".join([summary, "", _HEADER, *(_row(result) for result in run.results)])
+    summary = f"Measured on {run.date}: {run.machine}{commit}. {reached}.{source}"
+    return "\n".join([summary, "", _HEADER, *(_row(result, run.date) for result in run.results)])
 
 
 def highlights_table(run: BenchmarkRun) -> str:
-    """Return the results that the README shows, each with the command that measures it, as Markdown."""
+    """Return date, machine and one row per result that the README shows, with its command, as Markdown."""
     results = {result.name: result for result in run.results}
-    rows = ["| number | result | measured by |", "|---|---|---|"]
+    rows = [f"Measured on {run.date}: {run.machine}.", "", "| number | result | measured by |", "|---|---|---|"]
     for name, meaning in _HIGHLIGHTS.items():
         if name in results:
-            rows.append(f"| {meaning} | {_format_value(results[name])} | `make bench ONLY={name}` |")
+            value = _format_value(results[name], run.date)
+            rows.append(f"| {meaning} | {value} | `make bench ONLY={name}` |")
     return "\n".join(rows)
 
 
 def accuracy_table(report: ModelReport) -> str:
-    """Return the accuracy of the served models beside a baseline of each, as Markdown."""
+    """Return the date, and the accuracy of the served models beside a baseline of each, as Markdown."""
     algorithms = {(p.name, result.name): result.metrics for p in report.protocols for result in p.algorithms}
 
     def rmse(protocol: str, name: str) -> str:
@@ -63,6 +64,8 @@ def accuracy_table(report: ModelReport) -> str:
     folds, large = rmse(_FOLDS, "BPMF"), rmse(_FOLDS, "BPMF, large")
     surprise, biases = rmse(_FOLDS, "surprise SVD"), rmse(_HOLDOUT, "bias only")
     rows = [
+        f"Measured on {report.made} by `make models`, seed {report.seed}.",
+        "",
         "| metric | default model | compared with |",
         "|---|---|---|",
         *_backtest_rows(report.backtest),
@@ -91,20 +94,20 @@ def _backtest_rows(backtest: BacktestReport | None) -> list[str]:
     return rows
 
 
-def _row(result: BenchmarkResult) -> str:
-    measured = f" ({result.measured})" if result.measured else ""
+def _row(result: BenchmarkResult, date: str) -> str:
     interval = ""
     if result.low is not None and result.high is not None:
         interval = f"{_format_number(result.low)} to {_format_number(result.high)}"
     verdict = "pass" if result.holds else "**missed**"
     goal = result.goal.replace("<=", "≤").replace(">=", "≥")
-    value = f"{_format_value(result)}{measured}"
-    return f"| `{result.name}` | {goal} | {value} | {interval} | {result.reference} | {verdict} |"
+    return f"| `{result.name}` | {goal} | {_format_value(result, date)} | {interval} | {result.reference} | {verdict} |"
 
 
-def _format_value(result: BenchmarkResult) -> str:
-    unit = "" if result.unit in ("ratio", "answers") else f" {result.unit}"
-    return f"{_format_number(result.value)}{unit}"
+def _format_value(result: BenchmarkResult, date: str) -> str:
+    """Return the value with its unit, and with the day of its measurement if that is not ``date``."""
+    unit = "" if result.unit in ("", "ratio", "answers") else f" {result.unit}"
+    measured = f" ({result.measured})" if result.measured not in ("", date) else ""
+    return f"{_format_number(result.value)}{unit}{measured}"
 
 
 def _format_number(value: float) -> str:

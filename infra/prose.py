@@ -37,6 +37,8 @@ _BRITISH = re.compile(
     r"|judgement|labelled|labelling|learnt|licence|(?:mis)?spelt|modelled|modelling|signalled|whilst)\b",
     re.IGNORECASE,
 )
+# A number has a digit before its point: 0.5, in tables, code blocks and prose alike.
+_BARE_POINT = re.compile(r"(?:^|(?<=[\s(\[|±+<=>~,\"'-]))\.\d+(?![\w/*]|\.\w)")
 _CODE = re.compile(r"(`+)[^`]+\1")
 # pytest's fixture, and the account of Unix where it is quoted.
 _ALLOWED = re.compile(r"monkeypatch|MonkeyPatch|[\"'`]nobody[\"'`]")
@@ -80,6 +82,13 @@ def check_spelling(path: str, text: str, first_line: int = 1) -> Iterator[Findin
             yield Finding(path, number, f"British spelling {word!r}; the project uses American spelling")
 
 
+def check_numbers(path: str, text: str, first_line: int = 1) -> Iterator[Finding]:
+    """Yield each number of ``text`` outside quoted code that has no digit before its point."""
+    for number, line in enumerate(text.splitlines(), first_line):
+        for found in _BARE_POINT.findall(_CODE.sub("", line)):
+            yield Finding(path, number, f"write 0{found} instead of {found}")
+
+
 def check_python(path: str, source: str) -> Iterator[Finding]:
     """Yield findings in the comments, strings, docstrings, help texts and test names of a module."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -87,11 +96,13 @@ def check_python(path: str, source: str) -> Iterator[Finding]:
             yield from check_text(path, token.string, token.start[0])
         if token.type == tokenize.COMMENT:
             yield from check_spelling(path, token.string, token.start[0])
+            yield from check_numbers(path, token.string, token.start[0])
     yield from _check_comment_openings(path, source, "#")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and (text := _constant_text(node.value)):
             yield from _check_opening(path, node.lineno, text, "docstring")
             yield from check_spelling(path, text, node.lineno)
+            yield from check_numbers(path, text, node.lineno)
         elif isinstance(node, ast.keyword) and node.arg in ("help", "description"):
             yield from _check_opening(path, node.value.lineno, _constant_text(node.value), "help text")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _TEST_NAME.search(node.name):
@@ -101,6 +112,7 @@ def check_python(path: str, source: str) -> Iterator[Finding]:
 def check_markdown(path: str, text: str) -> Iterator[Finding]:
     """Yield banned words, British spellings, and a warning for each sentence of more than ``MAX_WORDS`` words."""
     yield from check_text(path, text)
+    yield from check_numbers(path, text)
     yield from check_spelling(path, re.sub(r"^```.*?^```", _blank, text, flags=re.M | re.S))
     for number, paragraph in _paragraphs(text):
         for sentence in _SENTENCE_END.split(paragraph):

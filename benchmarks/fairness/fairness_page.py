@@ -165,4 +165,4 @@ def _with_star(metric: Metric | None, p_value: float) -> str:
 def _p(value: float | None) -> str:
     if value is None:
         return "-"
-    return "< .001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -103,7 +103,7 @@ def summarize(report: LoopReport, measures: Sequence[str]) -> list[list[str]]:
 
 
 def format_metric(metric: Metric, *, signed: bool = False) -> str:
-    """Return a value with half the width of its interval, as in ``.615 ± .004``."""
+    """Return a value with half the width of its interval, as in ``0.615 ± 0.004``."""
     text = f"{metric.value:+.3f}" if signed else f"{metric.value:.3f}"
     return text if metric.high is None else f"{text} ± {metric.high - metric.value:.3f}"
 

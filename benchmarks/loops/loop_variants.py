@@ -11,7 +11,7 @@ from marquee.training.tuning import TREND, WEIGHT
 NO_LISTS = "uniform lists"
 """The reference without a recommender: lists are drawn uniformly at random."""
 PLAIN = "no exploration"
-FORMER, CONFIRMED = "share .01, tail 3, pool 9", "share .001, tail 1, pool 40"
+FORMER, CONFIRMED = "share 0.01, tail 3, pool 9", "share 0.001, tail 1, pool 40"
 """Names of the default exploration until 2026-11 and of the one since then."""
 
 
@@ -30,10 +30,10 @@ VARIANTS: tuple[LoopVariant, ...] = (
     LoopVariant(PLAIN),
     LoopVariant(FORMER, _NARROW),
     LoopVariant(CONFIRMED, _WIDE),
-    LoopVariant("share .05, tail 3, pool 100", Exploration(0.05, 3, 100)),
-    LoopVariant("diversity .3", diversity=0.3),
-    LoopVariant("diversity .7", diversity=0.7),
-    LoopVariant(f"diversity .3, {CONFIRMED}", _WIDE, 0.3),
+    LoopVariant("share 0.05, tail 3, pool 100", Exploration(0.05, 3, 100)),
+    LoopVariant("diversity 0.3", diversity=0.3),
+    LoopVariant("diversity 0.7", diversity=0.7),
+    LoopVariant(f"diversity 0.3, {CONFIRMED}", _WIDE, 0.3),
     LoopVariant("no popularity terms", parameters={TREND: 0.0, WEIGHT: 0.0}),
     LoopVariant("popularity penalty 5", parameters={TREND: 0.0, WEIGHT: -5.0}),
     LoopVariant(NO_LISTS, Exploration(1.0, 0, 0)),

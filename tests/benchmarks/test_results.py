@@ -40,10 +40,11 @@ def test_results_of_numpy_are_written(tmp_path: Path) -> None:
 
 
 def test_highlights_table_names_value_and_command() -> None:
-    """A benchmark that was not measured has no row."""
+    """The date stands once, above the table; a benchmark that was not measured has no row."""
     cold = at_most("cold_start_ratio", 1.294, "ratio", 1.5, reference="hello-world")
     table = highlights_table(make_run("2026-12-01", cold))
-    assert table.splitlines()[2:] == [
+    assert table.startswith("Measured on 2026-12-01: 2 cores.\n\n")
+    assert table.splitlines()[4:] == [
         "| cold start of `recommend` / that of an empty function | 1.294 | `make bench ONLY=cold_start_ratio` |"
     ]
 
@@ -71,9 +72,11 @@ def test_results_table_missed_goal_is_marked() -> None:
 
 
 def test_results_table_earlier_result_has_its_date() -> None:
+    """A result of the day of the run has none, even if it was added to the file later."""
     earlier = make_run("2026-12-01", at_most("slow", 1.0, "s", 2, reference="r"))
     fresh = make_run("2026-12-05", *add_earlier([], earlier, ["slow"]))
     assert "1 s (2026-12-01)" in results_table(fresh)
+    assert "(2026-12-01)" not in results_table(make_run("2026-12-01", *fresh.results))
 
 
 def test_write_run_then_read_run_gives_the_same(tmp_path: Path) -> None:

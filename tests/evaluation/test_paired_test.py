@@ -50,7 +50,7 @@ def split(data: Dataset) -> Split:
 
 
 def test_compare_rmse_constant_errors_have_exact_difference(data: Dataset, split: Split) -> None:
-    """Errors of 1 against errors of 1.5: the difference is -.5, and so are the ends of its interval."""
+    """Errors of 1 against errors of 1.5: the difference is -0.5, and so are the ends of its interval."""
     better, worse = with_constant_error(data, 1.0), with_constant_error(data, 1.5)
     result = compare_rmse(better, worse, split, *options())
     assert result.verdict is Significance.BETTER
@@ -72,13 +72,13 @@ def test_compare_rmse_equal_candidates_are_no_different(data: Dataset, split: Sp
 def test_compare_rmse_difference_within_margin_is_no_difference(
     data: Dataset, split: Split, excess: float, verdict: Significance
 ) -> None:
-    """A certain difference below the margin of .001 does not count; one above it does."""
+    """A certain difference below the margin of 0.001 does not count; one above it does."""
     baseline, candidate = with_constant_error(data, 1.0), with_constant_error(data, 1.0 + excess)
     assert compare_rmse(candidate, baseline, split, *options()).verdict is verdict
 
 
 def test_compare_rmse_serving_margin_ignores_another_draw(data: Dataset, split: Split) -> None:
-    """Against the serving model a certain difference of .008 is noise of the sampler, and one of .02 is not."""
+    """Against the serving model a certain difference of 0.008 is noise of the sampler, and one of 0.02 is not."""
     test, evaluation, seed = options()
     baseline = with_constant_error(data, 1.0)
     draw, worse = with_constant_error(data, 1.008), with_constant_error(data, 1.02)
@@ -90,7 +90,7 @@ def test_compare_rmse_serving_margin_ignores_another_draw(data: Dataset, split: 
 
 
 def test_compare_rmse_pairing_resolves_small_differences(data: Dataset, split: Split) -> None:
-    """Errors range from 0 to 2 over users; a difference of .02 for each user, a hundredth of that, is found."""
+    """Errors range from 0 to 2 over users; a difference of 0.02 for each user, a hundredth of that, is found."""
     baseline = with_error(data, lambda users: users / 50 + 0.02)
     candidate = with_error(data, lambda users: users / 50)
     result = compare_rmse(candidate, baseline, split, *options())

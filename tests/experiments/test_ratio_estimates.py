@@ -80,7 +80,7 @@ def test_difference_elementwise_equals_single_calls() -> None:
 
 
 def test_adjusted_difference_is_unbiased_with_less_variance() -> None:
-    """Over 300 runs with an effect: within three standard errors of it, at most .7 of the variance (CUPED)."""
+    """Over 300 runs with an effect: within three standard errors of it, at most 0.7 of the variance (CUPED)."""
     rng, plain, adjusted = np.random.default_rng(6), [], []
     for _ in range(RUNS):
         arms = []

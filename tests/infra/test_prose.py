@@ -38,6 +38,22 @@ def test_check_british_spelling_of_code_is_accepted() -> None:
     assert messages("x = 1  # Promises, raises, our hours, otherwise, supervised, exercise\n") == []
 
 
+@pytest.mark.parametrize("text", [".5 of it", "RMSE .8996.", "[.1, -.2]", "| .077 |", "+.0005", "<.001"])
+def test_check_number_without_digit_before_the_point_is_reported(text: str) -> None:
+    """In comments, docstrings, tables and code blocks, so that figures look alike everywhere."""
+    assert messages(f"x = 1  # {text}")[0].startswith("write 0.")
+    assert messages(f'"""Return {text}"""')[0].startswith("write 0.")
+    found = [str(finding) for finding in check_markdown("a.md", f"{text}\n\n```\n{text}\n```\n")]
+    assert found[0].startswith("a.md:1: write 0.")
+    assert found[-1].startswith("a.md:4: write 0.")
+
+
+@pytest.mark.parametrize("text", ["0.5", "a file `log.1` or `.1`", "3.11.7", "/app/.5x", "rose to 1.5.", "./.venv"])
+def test_check_number_with_digit_or_in_a_name_is_accepted(text: str) -> None:
+    """Versions, names of files and quoted code are no such numbers."""
+    assert list(check_markdown("a.md", f"{text}\n")) == []
+
+
 def test_check_python_identifier_is_not_prose() -> None:
     """Only text is checked; ``monkeypatch`` is pytest's word and ``nobody``, quoted, an account of Unix."""
     assert messages("nobody = 1\n") == []

@@ -177,7 +177,7 @@ def test_show_logs_of_all_parts_has_their_names(runner: Runner, capsys: pytest.C
 
 
 def test_rotate_logs_large_log_is_renamed(state_dir: StateDir) -> None:
-    """A large log becomes .1, the previous .1 becomes .2, and so on; the oldest is deleted."""
+    """A large log becomes ``.1``, the previous ``.1`` becomes ``.2``, and so on; the oldest is deleted."""
     with state_dir.locked():
         for age in range(5):
             (state_dir.logs / "part.log").write_bytes(str(age).encode() * (LOG_BYTES + 1))

@@ -85,7 +85,7 @@ def test_truncate_svd_gives_best_approximation() -> None:
 
 @pytest.mark.parametrize(("factors", "samples"), [(15, 80), (31, 80)])
 def test_posterior_movielens_factors_are_as_good_as_all_samples(base_data: Path, factors: int, samples: int) -> None:
-    """On a fold of MovieLens each reduction loses at most .001 of RMSE to the mean prediction of all samples."""
+    """On a fold of MovieLens each reduction loses at most 0.001 of RMSE to the mean prediction of all samples."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
     data = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), 1.0, 5.0, base.side_information)
     split = next(user_splits.k_folds(data, 5, 0))

@@ -59,7 +59,7 @@ def test_check_arms_weights_off_by_rounding_are_accepted() -> None:
 def test_assign_arm_many_users_is_proportional_to_weights(weights: tuple[float, ...]) -> None:
     """The chi-square statistic of 20,000 users lies below the 99.9 % quantile of its distribution.
 
-    The quantiles for 1 and 2 degrees of freedom are 10.83 and 13.82 (any table; -2 ln .001 for 2).
+    The quantiles for 1 and 2 degrees of freedom are 10.83 and 13.82 (any table; -2 ln 0.001 for 2).
     """
     counts = Counter(assign(str(100_000 + n), *weights) for n in range(N_USERS))
     chi_square = sum((counts[f"arm{n}"] - N_USERS * w) ** 2 / (N_USERS * w) for n, w in enumerate(weights))
@@ -150,7 +150,7 @@ def test_assign_arm_in_other_processes_is_the_same() -> None:
 def test_assign_arm_known_digest_returns_the_arm_computed_by_hand() -> None:
     """The point is the first 53 bits of the SHA-256 of salt, zero byte and user id, as a fraction.
 
-    `printf 'salt\\0001' | sha256sum` begins with 2b9a2fab70e739d7, which is the fraction .17032.
+    `printf 'salt\\0001' | sha256sum` begins with 2b9a2fab70e739d7, which is the fraction 0.17032.
     """
     assert assign("1", 0.1704, 0.8296) == "arm0"
     assert assign("1", 0.1703, 0.8297) == "arm1"

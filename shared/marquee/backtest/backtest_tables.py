@@ -125,8 +125,5 @@ def format_metric(metric: Metric | None, digits: int) -> str:
 
 
 def format_number(number: float | None, digits: int) -> str:
-    """Return the number without a zero before the point; "-" for None."""
-    if number is None:
-        return "-"
-    text = f"{number:.{digits}f}"
-    return text[1:] if text.startswith("0.") else text
+    """Return the number with ``digits`` decimal places; "-" for None."""
+    return "-" if number is None else f"{number:.{digits}f}"

@@ -40,7 +40,7 @@ def duration(text: str) -> timedelta:
 
 
 def fraction_or_time(text: str) -> float | datetime:
-    """Parse a fraction of the events such as .2, or a time."""
+    """Parse a fraction of the events such as 0.2, or a time."""
     try:
         value = float(text)
     except ValueError:
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=fraction_or_time,
         default=0.2,
         metavar="WHEN",
-        help="first event that is predicted: a fraction of the events or a time (default: .2)",
+        help="first event that is predicted: a fraction of the events or a time (default: 0.2)",
     )
     parser.add_argument("--until", type=fraction_or_time, default=1.0, metavar="WHEN", help="the end (default: 1)")
     parser.add_argument(

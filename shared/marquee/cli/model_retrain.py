@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base-fraction",
         type=bounded_float(0, 1),
         metavar="FRACTION",
-        help="only the oldest FRACTION of it, such as .8",
+        help="only the oldest FRACTION of it, such as 0.8",
     )
     parser.add_argument(
         "--scale",

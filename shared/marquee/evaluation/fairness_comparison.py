@@ -22,8 +22,8 @@ from marquee.evaluation.user_groups import UNKNOWN
 RMSE_GAP, NDCG_GAP, EXPOSURE_GINI = "rmse_gap", "ndcg_gap", "exposure_gini"
 Floats = NDArray[np.float64]
 GINI_MARGIN = 0.01
-"""Margin for the difference of Gini coefficients, which are about .97 at ten positions. A retraining of the demo moved
-them by .008, so the margin of RMSE and NDCG would refuse it."""
+"""Margin for the difference of Gini coefficients, which are about 0.97 at ten positions. A retraining of the demo moved
+them by 0.008, so the margin of RMSE and NDCG would refuse it."""
 Members = list[NDArray[np.bool_]]
 
 

@@ -34,7 +34,7 @@ def log_e_coin(heads: ArrayLike, tails: ArrayLike) -> Floats:
     """Return the log e-value against the hypothesis that heads are at most as likely as tails, for `answered`.
 
     A user counts once, at their first failed request, so that with equal arms each user is one toss of a fair coin.
-    The e-value is the mean over p = .55 ... .95 of ``(2p)^heads (2 - 2p)^tails``.
+    The e-value is the mean over p = 0.55 ... 0.95 of ``(2p)^heads (2 - 2p)^tails``.
     """
     h, t = np.asarray(heads, float), np.asarray(tails, float)
     return log_mean_exp([h * math.log(2 * p) + t * math.log(2 - 2 * p) for p in _BIASES.tolist()])

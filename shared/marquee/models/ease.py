@@ -9,8 +9,8 @@ The regression is EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse D
 
 The objective (:mod:`marquee.models.item_regression`) is the same for every catalog. Only the way to apply the inverse
 of its Gram matrix depends on the size: one dense matrix while it fits ``dense_gb``, conjugate gradients beyond.
-:mod:`marquee.models.item_regression` cuts the solution. NDCG@10 on fold 0 of MovieLens 100K: EASE .382, this model .396
-at full rank and .391 at rank 32.
+:mod:`marquee.models.item_regression` cuts the solution. NDCG@10 on fold 0 of MovieLens 100K: EASE 0.382, this model
+0.396 at full rank and 0.391 at rank 32.
 
 The regression knows nothing of time, and recent popularity alone ranks the temporal holdout better. So recent
 popularity is part of the score: :func:`~marquee.models.ranker_port.add_popularity_terms`.

@@ -17,13 +17,13 @@ from marquee.scoring.level_drift import Drift
 DRIFT = Drift(variance=0.1, correlation=0.9)
 """Drift of a user's level, relative to the noise.
 
-Chosen by a backtest of the first fifth of MovieLens 100K, from 5 % on with eight retrainings: the live RMSE is .9177
-without drift and .9123 with it; .08 to .12 and .85 to .95 differ by less than .0002.
+Chosen by a backtest of the first fifth of MovieLens 100K, from 5 % on with eight retrainings: the live RMSE is 0.9177
+without drift and 0.9123 with it; 0.08 to 0.12 and 0.85 to 0.95 differ by less than 0.0002.
 """
 
 # Fraction of the average variance added to each variance. Few users or unused factors still give a proper Gaussian.
 _SHRINKAGE = 0.01
-# Ridge of the implicit feedback, chosen by the same backtest: 1 to 5 differ by .0002.
+# Ridge of the implicit feedback, chosen by the same backtest: 1 to 5 differ by 0.0002.
 _RIDGE = 3.0
 # Users of the regression, whose cost grows with their cube; and parts of them that are predicted from the others.
 _MAX_USERS, _FOLDS = 3_000, 4

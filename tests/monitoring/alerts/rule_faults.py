@@ -179,7 +179,7 @@ def _experiment_blind(cursor: Any, now: datetime, minutes: float) -> None:
 
 
 def _fairness_worse(cursor: Any, now: datetime, points: float) -> None:
-    """The old interval ends at .2, the new one begins ``points`` above it; a day of few users does not count."""
+    """The old interval ends at 0.2, the new one begins ``points`` above it; a day of few users does not count."""
     for hours, release, version, users, low, high in (
         (6, 1, OLD_VERSION, 400, 0.1, 0.2),
         (1, 2, NEW_VERSION, 350, 0.2 + points, 0.5),
@@ -192,7 +192,7 @@ def _fairness_worse(cursor: Any, now: datetime, points: float) -> None:
 
 
 def _concentration(cursor: Any, now: datetime, points: float) -> None:
-    """Three days end at .4, the newest begins ``points`` above it; days of other numbers of users do not count."""
+    """Three days end at 0.4, the newest begins ``points`` above it; days of other numbers of users do not count."""
     rows = [(24 * day + 2, 400, 0.3, 0.4) for day in (1, 2, 3)]
     rows += [(1, 420, 0.4 + points, 0.8), *[(24 * day, 120, 0.8, 0.9) for day in (2, 3, 4)]]
     for hours, users, low, high in rows:

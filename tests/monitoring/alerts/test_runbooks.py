@@ -50,7 +50,7 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "monitor-silent": (3_600, "an hour"),
     "live-rmse": (0, "lies above the upper end"),
     "model-stale": (48, "two days"),
-    "drift": (0.25, "above .25"),
+    "drift": (0.25, "above 0.25"),
     "experiment-harmed": (20, "20"),
     "experiment-invalid": (1, "1,000"),
     "experiment-blind": (10, "ten minutes"),

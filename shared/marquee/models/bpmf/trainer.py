@@ -19,7 +19,7 @@ SIDE_INFORMATION_WEIGHT = 0.25
 """Weight of the side information in the factors of a user without ratings; the rest is the average user's.
 
 Chosen on five temporal backtests of MovieLens 100K before the temporal holdout, by the RMSE of their 448 new users:
-1.0519 with weight 1, 1.0471 with .25 (95 % interval of the paired difference: -.0094 to -.0004), 1.0469 with 0;
+1.0519 with weight 1, 1.0471 with 0.25 (95 % interval of the paired difference: -0.0094 to -0.0004), 1.0469 with 0;
 surprise's SVD 1.0506.
 """
 
@@ -103,7 +103,7 @@ def _selection_offset(
 
     It corrects for selection. Users choose items that suit them better than they suit the average user, and so does
     a user of whom nothing is known. On five temporal backtests of MovieLens 100K the mean error for unknown users
-    is -.04 without the offset and .03 with it; the largest goes from -.13 to -.06.
+    is -0.04 without the offset and 0.03 with it; the largest goes from -0.13 to -0.06.
     """
     average_predictions = mean + item_biases + item_vectors @ user[:-1] + user[-1]
     return float((ratings.values - average_predictions[ratings.items]).mean())
