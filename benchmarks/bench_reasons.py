@@ -20,6 +20,7 @@ from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.data.splits import Split, temporal_holdout
 from marquee.evaluation.bootstrap import percentile_interval, resample_ratios
+from marquee.models.content import complete_ranking
 from marquee.models.ranker_port import RankingFactors
 from marquee.scoring.item_similarity import GAIN_POWER, LENGTH_POWER, ItemSimilarity
 
@@ -50,6 +51,9 @@ def _fit_once() -> Fitted:
 def _fit(split: Split) -> Fitted:
     with threadpool_limits(1):
         interactions, factors = fit_ranker(split.train, PARAMS.ranker)
+    features, counts = split.train.content_features, np.bincount(interactions.items, minlength=split.train.n_items)
+    if features is not None:  # As training does.
+        factors = complete_ranking(factors, features, counts.astype(np.float64))
     history = _matrix(interactions, split.train)
     return Fitted(split, factors, history, *_co_counts(history))
 
@@ -58,7 +62,9 @@ def _read_split() -> Split:
     """Return MovieLens with its newest tenth held out, by time."""
     base = sources.read_base(MOVIELENS, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
-    dataset = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), low, high)
+    dataset = Dataset.from_frames(
+        base.ratings, interaction_frames.empty_interactions(), low, high, base.side_information
+    )
     return temporal_holdout(dataset, 0.1)
 
 
@@ -122,7 +128,10 @@ def _choose_powers(split: Split) -> tuple[tuple[float, float], float]:
 
 
 def _count_hits(split: Split, seen: NDArray[np.bool_], methods: tuple[Floats, ...]) -> tuple[list[Floats], Floats]:
-    """Return the hits of each method and the pairs, by user; movies rated before are excluded."""
+    """Return the hits of each method and the pairs, by user; movies rated before are excluded.
+
+    Movies of equal similarity share the places that are left for them. So a movie that is similar to none is no hit.
+    """
     last: dict[int, int] = {}
     for user, item in zip(split.train.ratings.users.tolist(), split.train.ratings.items.tolist(), strict=True):
         last[user] = item
@@ -133,7 +142,8 @@ def _count_hits(split: Split, seen: NDArray[np.bool_], methods: tuple[Floats, ..
             pairs[user] += 1
             for hit, similarity in zip(hits, methods, strict=True):
                 scores = np.where(known[user], -np.inf, similarity[last[user]])
-                hit[user] += np.count_nonzero(scores > scores[item]) < TOP
+                better, equal = int((scores > scores[item]).sum()), int((scores == scores[item]).sum())
+                hit[user] += min(max(TOP - better, 0) / equal, 1.0)
         last[user] = item
         known[user, item] = True
     return hits, pairs

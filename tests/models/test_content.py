@@ -71,7 +71,7 @@ def test_complete_ranking_own_part_grows_with_the_interactions() -> None:
     features, learned = rng.random((60, 3)), rng.standard_normal((60, 4))
     ranking = RankingFactors(learned, learned, np.full(60, 2.0), 1)
     counts = np.r_[np.arange(30.0), np.full(30, 1e9)]
-    mixed = content._complete_ranking(ranking, features, counts)
+    mixed = content.complete_ranking(ranking, features, counts)
     predicted = ContentRegression.from_features(features, counts).predict(learned[:, :3] / 2)
     prior = (content.STRENGTH / (counts + content.STRENGTH))[:, None]
     added = mixed.rank_items[:, :3] / 2 - learned[:, :3] / 2
@@ -90,10 +90,24 @@ def test_complete_ranking_trend_multiplies_the_learned_part_only() -> None:
     added = []
     for trend in (np.ones(60), np.where(counts < 3, 20.0, 1.0)):
         items = np.column_stack([learned[:, :3] * trend[:, None], learned[:, 3]])
-        mixed = content._complete_ranking(RankingFactors(learned, items, trend, 1), features, counts)
+        mixed = content.complete_ranking(RankingFactors(learned, items, trend, 1), features, counts)
         added.append(mixed.rank_items - items)
     assert np.abs(added[0][:30, :3]).min() > 1e-4
     np.testing.assert_allclose(added[1], added[0], atol=1e-9)
+
+
+def test_complete_ranking_division_by_the_trend_leaves_no_movie_longer_than_without_growth() -> None:
+    """Rows divided by the trend, as similar movies and reasons need them, are as long as if there were no growth."""
+    rng = np.random.default_rng(3)
+    features, learned = rng.random((60, 3)), rng.standard_normal((60, 4))
+    counts, trend = np.r_[np.ones(30), np.full(30, 1e9)], np.r_[np.full(30, 0.005), np.full(30, 3.0)]
+    plain = content.complete_ranking(RankingFactors(learned, learned, np.ones(60), 1), features, counts)
+    items = np.column_stack([learned[:, :3] * trend[:, None], learned[:, 3]])
+    grown = content.complete_ranking(RankingFactors(learned, items, trend, 1), features, counts)
+    assert grown.trend is not None
+    without = np.linalg.norm(grown.rank_items[:, :3] / grown.trend[:, None], axis=1)
+    np.testing.assert_allclose(without, np.linalg.norm(plain.rank_items[:, :3], axis=1))
+    np.testing.assert_allclose(grown.trend[30:], 3.0, rtol=1e-6)
 
 
 def test_content_regression_left_out_error_is_that_of_refits() -> None:

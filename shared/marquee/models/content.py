@@ -69,7 +69,7 @@ def complete(
     """
     if features is None or np.count_nonzero(counts) < _MIN_MOVIES:
         return rating, ranking
-    return _complete_rating(rating, features, rated), _complete_ranking(ranking, features, counts)
+    return _complete_rating(rating, features, rated), complete_ranking(ranking, features, counts)
 
 
 def _complete_rating(rating: RatingFactors, features: Floats, rated: Floats) -> RatingFactors:
@@ -82,7 +82,8 @@ def _complete_rating(rating: RatingFactors, features: Floats, rated: Floats) -> 
     return replace(rating, item_vectors=theta[:, :-1], item_biases=theta[:, -1])
 
 
-def _complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats) -> RankingFactors:
+def complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats) -> RankingFactors:
+    """Return the ranking head with completed factors, and with the trend of these; see :func:`complete`."""
     n_learned = ranking.rank_items.shape[1] - ranking.popularity_columns
     trend = np.ones(len(counts)) if ranking.trend is None else ranking.trend
     regression = ContentRegression.from_features(features, counts)
@@ -90,11 +91,24 @@ def _complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats)
     items, history = ranking.rank_items.copy(), ranking.rank_history.copy()
     learned = items[:, :n_learned] / trend[:, None]
     predicted = regression.predict(learned)
-    prior_items = prior * _few_to_average(learned, predicted, counts)
+    added = prior * _few_to_average(learned, predicted, counts) * predicted
     # Without the trend: metadata tell nothing of growth, and the growth of a movie with few interactions is noise.
-    items[:, :n_learned] += prior_items * predicted
+    items[:, :n_learned] += added
     history[:, :n_learned] += prior * regression.predict(history[:, :n_learned])
-    return replace(ranking, rank_items=items, rank_history=history)
+    new_trend = None if ranking.trend is None else _find_trend(trend, items[:, :n_learned], learned + added)
+    return replace(ranking, rank_items=items, rank_history=history, trend=new_trend)
+
+
+def _find_trend(trend: Floats, items: Floats, plain: Floats) -> Floats:
+    """Return the factor of growth in each row of ``items``, whose rows without growth are those of ``plain``.
+
+    Only a part of a completed row was multiplied by ``trend``. Division of the whole row by a small trend would make it
+    longer than the row of any well-known movie.
+    """
+    lengths, plain_lengths = np.linalg.norm(items, axis=1), np.linalg.norm(plain, axis=1)
+    found = trend.copy()
+    np.divide(lengths, plain_lengths, out=found, where=(lengths > 0) & (plain_lengths > 0))
+    return found
 
 
 def _few_to_average(learned: Floats, predicted: Floats, counts: Floats) -> float:
