@@ -25,7 +25,9 @@ from marquee.client import (
     make_shown,
     make_watch,
 )
+from marquee.client.calls import RecommendParameters, SimilarParameters
 from marquee.config.api_keys import create_key
+from marquee.serving.request_parameters import RECOMMEND_PARAMETERS, SIMILAR_PARAMETERS, parse_list_request
 
 URL = "http://recommend.test"
 NO_PAUSE = RetryPolicy(uniform=lambda _low, _high: 0.0)
@@ -88,10 +90,28 @@ def test_client_recommend_encodes_its_parameters(call: Callable[..., Any]) -> No
     )
     assert answer == {"movies": []}
     (request,) = server.requests
-    assert request.url.raw_path == b"/recommend/a%20b%2Fc?n=5&genre=drama%2C-horror&calibrated=off"
+    assert request.url.raw_path == b"/recommend/a%20b%2Fc?n=5&genre=drama,-horror&calibrated=off"
     assert (request.headers["Marquee-Key"], request.headers["Accept"]) == ("mk_secret", "application/json")
-    call(server, lambda c: c.similar("fargo+1996", user="7"))
-    assert server.requests[-1].url.raw_path == b"/similar/fargo%2B1996?user=7"
+    call(server, lambda c: c.recommend("7", n=None, exclude=[], genre=()))
+    assert server.requests[-1].url.raw_path == b"/recommend/7"
+
+
+@EACH_CLIENT
+def test_client_space_of_a_parameter_is_not_a_plus(call: Callable[..., Any]) -> None:
+    """The functions take a plus as itself, so ids with a space, a plus and other characters arrive unchanged."""
+    server = Server(httpx.Response(200, json={"movies": []}))
+    user, movies = "John & Jürgen 50%", ["up+2009", "the end"]
+    call(server, lambda c: c.similar("fargo+1996", user=user, exclude=movies))
+    path, _, query = server.requests[-1].url.raw_path.decode().partition("?")
+    assert path == "/similar/fargo%2B1996"
+    request = parse_list_request(query, SIMILAR_PARAMETERS)
+    assert (request.user, list(request.exclude)) == (user, movies)
+
+
+def test_client_parameters_are_those_of_the_functions() -> None:
+    """A parameter of a function is one of the client, too."""
+    assert tuple(RecommendParameters.__annotations__) == RECOMMEND_PARAMETERS
+    assert tuple(SimilarParameters.__annotations__) == SIMILAR_PARAMETERS
 
 
 @EACH_CLIENT

@@ -16,6 +16,7 @@ from marquee.client.calls import (
     Call,
     RecommendParameters,
     RetryPolicy,
+    SimilarParameters,
     add_receipt,
     check_url,
     events_calls,
@@ -60,10 +61,9 @@ class AsyncMarqueeClient:
         answer: AnsweredList = await self._answer(self._url, recommend_call(user_id, parameters))
         return answer
 
-    async def similar(self, movie_id: str, *, n: int | None = None, user: str | None = None) -> AnsweredSimilar:
+    async def similar(self, movie_id: str, **parameters: Unpack[SimilarParameters]) -> AnsweredSimilar:
         """Return the movies that are most similar to a movie; with ``user``, mixed with that user's scores."""
-        call = similar_call(movie_id, {"n": n, "user": user})
-        answer: AnsweredSimilar = await self._answer(self._url, call)
+        answer: AnsweredSimilar = await self._answer(self._url, similar_call(movie_id, parameters))
         return answer
 
     async def send(self, events: Iterable[OutgoingEvent]) -> AnsweredReceipt:
@@ -91,7 +91,7 @@ class AsyncMarqueeClient:
             failure: httpx.Response | str
             try:
                 failure = response = await self._http.request(
-                    call.method, url + call.path, params=call.parameters, content=call.content
+                    call.method, url + call.path + call.query, content=call.content
                 )
                 if not is_retried(response):
                     return read_answer(response)

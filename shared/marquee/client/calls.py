@@ -40,6 +40,19 @@ class RecommendParameters(TypedDict, total=False):
     explain: int | None
 
 
+class SimilarParameters(TypedDict, total=False):
+    """Parameters of similar movies; docs/recommend.md describes them."""
+
+    n: int | None
+    exclude: Sequence[str] | None
+    genre: Sequence[str] | None
+    year: str | None
+    language: Sequence[str] | None
+    max_age: int | None
+    max_cost: float | None
+    user: str | None
+
+
 class ApiRefused(Exception):
     """A response that a retry cannot change; ``status`` is its HTTP status."""
 
@@ -78,11 +91,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, relative to the URL of its function."""
+    """One request, relative to the URL of its function. ``query`` begins with a question mark, or is empty."""
 
     method: str
     path: str
-    parameters: dict[str, str]
+    query: str = ""
     content: bytes | None = None
 
 
@@ -105,13 +118,12 @@ def make_headers(key: str | None) -> dict[str, str]:
 
 def recommend_call(user_id: str, parameters: RecommendParameters) -> Call:
     """Return the request for a list."""
-    encoded = _encode_parameters(cast("dict[str, Parameter]", parameters))
-    return Call("GET", f"/recommend/{quote(str(user_id), safe='')}", encoded)
+    return Call("GET", f"/recommend/{quote(str(user_id), safe='')}", _format_query(parameters))
 
 
-def similar_call(movie_id: str, parameters: dict[str, Parameter]) -> Call:
+def similar_call(movie_id: str, parameters: SimilarParameters) -> Call:
     """Return the request for similar movies."""
-    return Call("GET", f"/similar/{quote(movie_id, safe='')}", _encode_parameters(parameters))
+    return Call("GET", f"/similar/{quote(movie_id, safe='')}", _format_query(parameters))
 
 
 def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
@@ -119,7 +131,7 @@ def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
     listed = list(events)
     for first in range(0, len(listed), MAX_EVENTS):
         content = json.dumps(listed[first : first + MAX_EVENTS]).encode()
-        yield Call("POST", "/events", {}, content)
+        yield Call("POST", "/events", content=content)
 
 
 def add_receipt(total: AnsweredReceipt, receipt: AnsweredReceipt, number: int) -> None:
@@ -163,8 +175,15 @@ def _retry_after_s(response: httpx.Response | None) -> float:
         return 0.0
 
 
-def _encode_parameters(parameters: dict[str, Parameter]) -> dict[str, str]:
-    return {name: _encode(value) for name, value in parameters.items() if value is not None}
+def _format_query(parameters: RecommendParameters | SimilarParameters) -> str:
+    """Return the query string, without parameters that are None or an empty list.
+
+    The functions take a plus as itself. So a space must be %20, and is not left to httpx.
+    """
+    given = {name: cast("Parameter", value) for name, value in parameters.items() if value not in (None, [], ())}
+    return (
+        "?" + "&".join(f"{name}={quote(_encode(value), safe='+,')}" for name, value in given.items()) if given else ""
+    )
 
 
 def _encode(value: Parameter) -> str:
