@@ -192,7 +192,9 @@ def test_reply_other_path_is_404_with_the_endpoints(http: RecommendHttp, path: s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-@pytest.mark.parametrize("path", ["/recommend/1000", "/version", "/readyz"])
+@pytest.mark.parametrize(
+    "path", ["/recommend/1000", "/similar/up+2009", "/version", "/readyz", "/metrics", "/openapi.json", "/docs"]
+)
 def test_reply_other_method_is_405(http: RecommendHttp, method: str, path: str) -> None:
     """Allow names GET and HEAD."""
     reply = http.reply(method, path)

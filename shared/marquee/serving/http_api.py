@@ -39,6 +39,9 @@ RECOMMEND, SIMILAR = "/recommend/", "/similar/"
 _ENDPOINTS = (
     "GET /recommend/<user_id>, /similar/<movie_id>, /docs, /openapi.json, /healthz, /readyz, /version or /metrics"
 )
+_PATHS = ("/healthz", "/readyz", "/version")
+_OTHER_PATHS = ("/metrics", "/openapi.json", "/docs")
+"""Paths whose GET and HEAD are answered by others."""
 _READINESS_USER = "0"
 _TEXT_RANGES = ("text/plain", "text/*", "*/*")
 """Media ranges that include our text, the most specific first."""
@@ -71,11 +74,12 @@ class RecommendHttp:
 
     def reply(self, method: str, path: str, accept: str = "", query: str = "") -> Reply:
         """Answer one request. ``path`` is decoded and has no query string; ``query`` is that, not decoded."""
-        if not (path.startswith((RECOMMEND, SIMILAR)) or path in ("/healthz", "/readyz", "/version")):
-            return make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
-        if method not in ("GET", "HEAD"):
+        lists = path.startswith((RECOMMEND, SIMILAR))
+        if method not in ("GET", "HEAD") and (lists or path in _PATHS or path in _OTHER_PATHS):
             text = f"{method[:20]} is not allowed here. Use GET or HEAD."
             return make_text_reply(405, text, {"Allow": "GET, HEAD"})
+        if not (lists or path in _PATHS):
+            return make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
         if path == "/healthz":
             return make_text_reply(200, "ok")
         if path == "/version":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_SHOWN = 1_000
 _HEAD = struct.Struct("<BI16s")
 _CHECKSUM = struct.Struct("<I")
-_INVALID = "page is not a token of an earlier answer: use its next_page unchanged"
+_INVALID = "page is not a token of an earlier answer: use its next_page unchanged."
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,7 +56,7 @@ def read_page(request: ListRequest, user_id: str) -> Page:
     except (ValueError, struct.error) as error:
         raise InvalidRequest(_INVALID) from error
     if parameters != _hash_list(request, user_id):
-        raise InvalidRequest("page belongs to another list: repeat the user and the parameters of the first page")
+        raise InvalidRequest("page belongs to another list: repeat the user and the parameters of the first page.")
     return Page(number, str(UUID(bytes=before)), body[_HEAD.size :])
 
 
