@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from marquee.cli.main import main
 from marquee.errors import ReleaseError
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.experiment_steps import end_experiment
+from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.policy import NO_POLICY, Pin, Policy, Quota, ShowWindow, check_policy, decode_policy
 from marquee.registry.policy_rollout import set_policy, start_policy_canary
@@ -143,3 +145,18 @@ def test_policy_commands_show_check_and_set(
     file.write_bytes(b'{"cost_weight": -1}')
     assert main(["policy", "set", str(file)]) != 0
     assert "cost_weight is -1" in capsys.readouterr().err
+
+
+def test_policy_check_quota_values_are_compared_without_case(
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As lists do: FR counts the movies of fr, and only a country that no movie has is warned of."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{store.root}")
+    model = make_model()
+    metadata = MovieMetadata(countries=("fr",) * len(model.movie_ids))
+    promote(store, store_model(store, replace(model, metadata=metadata)), author="test")
+    file = tmp_path / "policy.json"
+    for country, warned in (("FR", False), ("it", True)):
+        file.write_bytes(msgspec.json.encode(Policy(quotas=(Quota("country", (country,), 0.3),))))
+        assert main(["policy", "check", str(file)]) == 0
+        assert (f"no movie has country {country}" in capsys.readouterr().out) is warned

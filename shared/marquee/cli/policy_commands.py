@@ -75,6 +75,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             store, policy, weight=args.canary, name=name, author=author, reason=reason
         )
         print(f"release {release.number} gives the policy to {args.canary:.2%} of the users: experiment {name}")
+        print("nothing is decided about it: end it with `marquee experiment end --keep canary` or `--keep control`")
     else:
         release = policy_rollout.set_policy(store, policy, author=author, reason=reason)
         print(f"release {release.number} serves policy {release.arms[0].policy.number}")
@@ -126,7 +127,7 @@ def _warn_of_missing_attributes(policy: Policy, factors: ItemFactors) -> None:
     columns = {"country": metadata.countries, "language": metadata.languages, "genre": metadata.genres}
     for quota in policy.quotas:
         counts = Counter(name for text in columns[quota.attribute] for name in text.lower().split("|"))
-        if not any(counts[value] for value in quota.values):
+        if not any(counts[value.lower()] for value in quota.values):
             print(f"warning: no movie has {quota.attribute} {' or '.join(quota.values)}: the quota has no effect")
     if policy.cost_weight and not metadata.costs:
         print("warning: the model has no license fees: cost_weight has no effect")

@@ -151,7 +151,7 @@ def _is_within(dated: ShowWindow | Pin, now: datetime) -> bool:
 
 
 def decode_policy(data: bytes, name: str) -> Policy:
-    """Parse and check a policy in JSON; a date without a zone is in UTC. Raises :class:`ReleaseError`."""
+    """Parse and check a policy in JSON. Raises :class:`ReleaseError`."""
     try:
         policy = msgspec.json.decode(data, type=Policy)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
