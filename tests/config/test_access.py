@@ -103,6 +103,15 @@ def test_rate_limits_are_per_key_and_per_address() -> None:
     policy.admit(NETWORK, READ)
 
 
+def test_rate_limit_of_a_key_named_anonymous_is_that_of_a_key() -> None:
+    """Names of keys are free, so none is taken for a caller without a key."""
+    key, entry = create_key("anonymous", [READ])
+    policy = AccessPolicy("public", (entry,), per_key=5, per_address=1, clock=Clock())
+    for _ in range(10):
+        policy.admit(with_key(key), READ)
+    assert refusal(policy, with_key(key)) == 429
+
+
 def test_rate_limiter_memory_is_bounded() -> None:
     """Forged addresses push out the callers that have been silent longest."""
     limiter = CallLimiter(1.0, Clock())

@@ -71,7 +71,7 @@ class AccessPolicy:
         Raises :class:`CallRefused` with 401, 403 or 429.
         """
         caller = self._identify(environ)
-        if caller.name == _ANONYMOUS.name:
+        if caller is _ANONYMOUS:
             self._limit(self._by_address, find_address(environ))
         elif caller is not LOCAL and caller is not _PLATFORM:
             self._limit(self._by_key, caller.name)
