@@ -56,12 +56,15 @@ def test_parse_malformed_record_says_which_part(category: Category, text: str) -
 
 
 def test_parse_malformed_record_says_what_is_valid() -> None:
-    """The kinds of events and the form of a time, where a sender most often goes wrong."""
+    """The kinds of events, the form of a time and the version, where a sender most often goes wrong."""
     like, local = PARSER.parse(make_event("like", movie_id=MOVIE)), PARSER.parse(rating("1", time="2026-02-14T12:00"))
     assert isinstance(like, MalformedRecord)
     assert like.detail.endswith("use watch, rating, recommendation_request, account, impression_shown, click")
     assert isinstance(local, MalformedRecord)
     assert local.detail.endswith("as in 2026-11-30T12:00:02Z")
+    later = PARSER.parse(rating("1", schema=2))
+    assert isinstance(later, MalformedRecord)
+    assert later.detail.endswith("use 1, or leave it out")
 
 
 def test_event_schema_descriptions_are_markdown() -> None:

@@ -147,4 +147,6 @@ def _diagnose(message: str) -> MalformedRecord:
         message += f": use {', '.join(_TYPES)}"
     elif field == "time":
         message += ", as in 2026-11-30T12:00:02Z"
+    elif field == "schema":
+        message += f": use {SCHEMA_VERSION}, or leave it out"
     return MalformedRecord(_CATEGORIES.get(field, Category.JSON), ascii(message)[1:-1][:200])
