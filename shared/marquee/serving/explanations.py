@@ -8,6 +8,7 @@ in the ratings in the same way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -68,17 +69,20 @@ def explain_list(engine: Engine, state: UserState, result: MovieList, n: int) ->
     """Return the explanation of each movie, with its ``n`` largest positive reasons."""
     if not result.rows:
         return ()
+    # A short call of NumPy costs more than arithmetic on twenty Python numbers, so that there are few of them here.
     rows, length = np.array(result.rows, np.intp), len(result.rows)
-    baseline, rating_shares = _share_ratings(engine, state, rows)
+    past = _describe_history(engine, state)
+    baseline, rating_shares = _share_ratings(engine, state, rows, all_rated=None not in past.ratings)
     if result.tier in _HISTORY_TIERS:
         shares, parts = _split_scores(engine, state, result, rows)
-        # Both at once: most calls of NumPy cost more than what they compute here.
-        because = _name_reasons(_describe_history(engine, state), np.concatenate([shares, rating_shares]), n)
+        because = _name_reasons(past, np.concatenate([shares, rating_shares]), n)
     else:
         parts, because = _split_popularity(engine, result, rows), [()] * (2 * length)
-    totals = rating_shares.sum(axis=1)
-    rest = np.array([movie.rating for movie in result.movies]) - baseline - totals
-    ratings = map(RatingParts, baseline.tolist(), totals.tolist(), rest.tolist(), because[length:])
+    totals = np.add.reduce(rating_shares, axis=1).tolist()
+    ratings = [
+        RatingParts(base, total, movie.rating - base - total, reasons)
+        for movie, base, total, reasons in zip(result.movies, baseline.tolist(), totals, because[length:], strict=True)
+    ]
     return tuple(map(Explanation, _find_sources(result), because, parts, ratings))
 
 
@@ -114,13 +118,10 @@ def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...
     order = _find_largest(shares, n)
     best = shares[np.arange(len(shares))[:, None], order]
     # One pass over all rows takes half as long as sixty comprehensions of a few elements.
-    places = order.ravel().tolist()
-    ids, titles = map(past.movie_ids.__getitem__, places), map(past.titles.__getitem__, places)
-    ratings = map(past.ratings.__getitem__, places)
-    reasons = map(Reason, ids, best.ravel().tolist(), titles, ratings)
-    n, counts = order.shape[1], (best > 0).sum(axis=1).tolist()
-    groups = zip(*[reasons] * n, strict=True)  # An iterator given n times is taken from in groups of n.
-    return [own if count == n else own[:count] for own, count in zip(groups, counts, strict=True)]
+    pick = itemgetter(*order.ravel().tolist())
+    reasons = map(Reason, pick(past.movie_ids), best.ravel().tolist(), pick(past.titles), pick(past.ratings))
+    groups = zip(*[reasons] * order.shape[1], strict=True)  # An iterator given n times is taken from in groups of n.
+    return [own if own[-1].share > 0 else tuple([one for one in own if one.share > 0]) for own in groups]
 
 
 def _find_largest(shares: Floats, n: int) -> NDArray[np.intp]:
@@ -143,14 +144,16 @@ def _split_scores(
     factors = engine.item_factors
     terms = factors.rank_history.take(state.items, axis=0) * state.weights[:, None]
     vectors = factors.rank_items.take(rows, axis=0)
-    shares: Floats = vectors @ terms.T
     n_taste = terms.shape[1] - factors.manifest.popularity_columns
-    popularity = vectors[:, n_taste:] @ terms[:, n_taste:].sum(axis=0)
-    taste = shares.sum(axis=1) - popularity
-    history = taste if factors.trend is None else taste / factors.trend.take(rows)
-    if result.deductions is None:
-        return shares, list(map(ScoreParts, history.tolist(), (taste - history).tolist(), popularity.tolist()))
-    return shares, _make_parts(result, rows, history=history, trend=taste - history, popularity=popularity)
+    popularity = (vectors[:, n_taste:] @ np.add.reduce(terms[:, n_taste:], axis=0)).tolist()
+    trends = [1.0] * len(rows) if factors.trend is None else factors.trend.take(rows).tolist()
+    costs = [0.0] * len(rows) if result.deductions is None else result.deductions.take(rows).tolist()
+    parts = []
+    for movie, own, trend, cost in zip(result.movies, popularity, trends, costs, strict=True):
+        taste = movie.score + cost - own
+        history = taste / trend
+        parts.append(ScoreParts(history, taste - history, own, cost=0.0 - cost))
+    return vectors @ terms.T, parts
 
 
 def _make_parts(result: MovieList, rows: NDArray[np.intp], **columns: Floats) -> list[ScoreParts]:
@@ -172,11 +175,13 @@ def _split_popularity(engine: Engine, result: MovieList, rows: NDArray[np.intp])
     return _make_parts(result, rows, **columns)
 
 
-def _share_ratings(engine: Engine, state: UserState, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def _share_ratings(
+    engine: Engine, state: UserState, rows: NDArray[np.intp], *, all_rated: bool
+) -> tuple[Floats, Floats]:
     """Return the predicted ratings without any rating [m], and the share of each past movie in them, [m, n_past]."""
-    rated = state.ratings == state.ratings  # Not NaN.
-    if rated.all():
+    if all_rated:
         return engine.explain_ratings(state.items, state.ratings, rows)
+    rated = state.ratings == state.ratings  # Not NaN.
     shares = np.zeros((len(rows), len(rated)), np.float32)
     baseline, shares[:, rated] = engine.explain_ratings(state.items[rated], state.ratings[rated], rows)
     return baseline, shares
