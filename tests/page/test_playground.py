@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
@@ -103,7 +104,7 @@ def test_rating_changes_the_list_and_its_reasons_at_once(play: Page) -> None:
 
 
 def test_filters_change_the_list(play: Page) -> None:
-    """A filter that no movie passes says so, and a reset brings the list back."""
+    """A filter that no movie passes says so, and a reset brings the list back; an invalid one leaves no old list."""
     assert play.locator("#movies > li").count() == 12
     play.get_by_label("From year").fill("1995")
     expect(play.locator("#list-message")).to_be_visible()
@@ -112,6 +113,8 @@ def test_filters_change_the_list(play: Page) -> None:
     expect(play.locator("#movies > li")).to_have_count(12)
     play.get_by_label("To year").fill("12")
     expect(play.locator("#status")).to_contain_text("year is")
+    expect(play.locator("#list-message")).to_contain_text("year is")
+    expect(play.locator("#movies > li")).to_have_count(0)
 
 
 def test_similar_movies_are_in_a_dialog(play: Page) -> None:
@@ -138,11 +141,15 @@ def test_comparison_shows_what_differs(play: Page) -> None:
 
 
 def test_user_of_the_model_shows_tier_and_history(play: Page) -> None:
-    """A user id shows that user's tier; an unknown one has no history."""
+    """A user id shows that user's tier and source; an unknown one has no history, an invalid one says what is valid."""
     play.get_by_label("User id").fill("1001")
     play.get_by_role("button", name="Show", exact=True).click()
     expect(play.locator("#tier")).to_contain_text("personalised")
     expect(play.locator("#status")).to_have_text("List of user 1001")
+    expect(play.locator("#history")).to_contain_text("The model knows this user")
+    play.get_by_label("User id").fill("a,b")
+    play.get_by_role("button", name="Show", exact=True).click()
+    expect(play.locator("#status")).to_contain_text("The id is 'a,b': it must be 1 to 128 characters")
     play.get_by_role("button", name="New user").click()
     expect(play.locator("#history")).to_have_text("Nothing is known of this user.")
 
@@ -156,6 +163,18 @@ def test_rating_by_the_keyboard_alone(play: Page) -> None:
     play.keyboard.press("ArrowRight")
     expect(play.locator("#status")).to_contain_text("rated 2 of 5")
     assert play.evaluate("document.activeElement.value") == "2"
+
+
+def test_rating_by_arrow_keys_sends_the_last_one(play: Page) -> None:
+    """The stars that the keys pass are no ratings, and the user's history has one."""
+    sent: list[str | None] = []
+    play.on("request", lambda request: sent.append(request.post_data) if request.method == "POST" else None)
+    play.get_by_label("Find a movie").focus()
+    play.keyboard.press("Tab")
+    for _ in range(3):
+        play.keyboard.press("ArrowRight")
+    expect(play.locator("#status")).to_contain_text("rated 4 of 5")
+    assert [msgspec.json.decode(body or "")["rating"] for body in sent] == [4]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

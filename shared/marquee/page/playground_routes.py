@@ -11,7 +11,8 @@ from aiohttp import web
 
 from marquee.config.http_client import HttpResponse
 from marquee.config.loopback_guard import is_local_host
-from marquee.config.opaque_ids import is_valid_id
+from marquee.config.opaque_ids import VALID_ID, is_valid_id
+from marquee.errors import InvalidRequest
 from marquee.page.playground import Playground
 from marquee.page.responses import make_html, make_json, run_in_thread
 
@@ -55,24 +56,21 @@ class PlaygroundRoutes:
 
     async def recommend(self, request: web.Request) -> web.Response:
         """Serve a list of `recommend`."""
-        path = f"/recommend/{quote(_read_id(request), safe='')}?{request.rel_url.raw_query_string}"
-        return await self._run(lambda: self._playground.ask(path))
+        return await self._run(lambda: self._playground.ask(_make_path("recommend", request)))
 
     async def similar(self, request: web.Request) -> web.Response:
         """Serve similar movies of `recommend`."""
-        path = f"/similar/{quote(_read_id(request), safe='')}?{request.rel_url.raw_query_string}"
-        return await self._run(lambda: self._playground.ask(path))
+        return await self._run(lambda: self._playground.ask(_make_path("similar", request)))
 
     async def compare(self, request: web.Request) -> web.Response:
         """Serve the list of one arm of a stored release."""
-        release, arm, user_id = int(request.match_info["release"]), request.match_info["arm"], _read_id(request)
+        release, arm = int(request.match_info["release"]), request.match_info["arm"]
         query = request.rel_url.raw_query_string
-        return await self._run(lambda: self._playground.compare(release, arm, user_id, query))
+        return await self._run(lambda: self._playground.compare(release, arm, _read_id(request), query))
 
     async def user(self, request: web.Request) -> web.Response:
         """Serve a user's history."""
-        user_id = _read_id(request)
-        return await self._run(lambda: self._playground.read_user(user_id))
+        return await self._run(lambda: self._playground.read_user(_read_id(request)))
 
     async def events(self, request: web.Request) -> web.Response:
         """Send events, which only pages of this machine may do."""
@@ -95,8 +93,14 @@ def _make_response(result: Any) -> web.Response:
     return make_json({"error": result.body.decode(errors="replace").strip()}, result.status)
 
 
+def _make_path(endpoint: str, request: web.Request) -> str:
+    """Return the path of `recommend` for the id and the query string of the request."""
+    return f"/{endpoint}/{quote(_read_id(request), safe='')}?{request.rel_url.raw_query_string}"
+
+
 def _read_id(request: web.Request) -> str:
+    """Return the id of the path. Raises :class:`InvalidRequest` if it is none."""
     text = request.match_info["id"]
     if not is_valid_id(text):
-        raise web.HTTPBadRequest(reason="This is not an id")
+        raise InvalidRequest(f"The id is {text!r}: it must be {VALID_ID}.")
     return text

@@ -32,7 +32,7 @@ from marquee.page.serializers import serialize_alert, serialize_board, serialize
 
 RANGES = {
     "15m": "15 minutes",
-    "1h": "hour",
+    "1h": "1 hour",
     "6h": "6 hours",
     "24h": "24 hours",
     "7d": "7 days",

@@ -23,7 +23,7 @@ function build() {
   document.title = `${board.title} · Marquee`;
   at("title").textContent = board.title;
   at("question").textContent = board.question;
-  for (const link of at("boards").children) {
+  for (const link of at("boards").querySelectorAll("[data-uid]")) {
     const current = link.dataset.uid === board.uid;
     link.href = address(link.dataset.uid, state.range);
     if (current) link.setAttribute("aria-current", "page");
@@ -154,7 +154,7 @@ function choose(theme) {
 function listen(fallback) {
   at("boards").addEventListener("click", (event) => {
     const link = event.target.closest("a");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!link?.dataset.uid || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go(link.dataset.uid, state.range);
   });
@@ -179,12 +179,9 @@ async function start() {
   if (chosen) document.documentElement.dataset.theme = chosen;
   const config = await get("/api/boards");
   state.boards = config.boards;
-  at("playground").hidden = !config.playground;
-  at("boards").replaceChildren(...config.boards.map((board) => {
-    const link = element("a", { title: board.question }, board.title);
-    link.dataset.uid = board.uid;
-    return link;
-  }));
+  const play = config.playground ? [element("a", { href: "/play" }, "Playground")] : [];
+  at("boards").replaceChildren(...play, ...config.boards.map((board) =>
+    element("a", { title: board.question, "data-uid": board.uid }, board.title)));
   at("range").replaceChildren(...Object.entries(config.ranges).map(([value, text]) => element("option", { value }, text)));
   listen(config.range);
   const [uid, range] = readLocation(config.range);

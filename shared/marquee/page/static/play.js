@@ -8,7 +8,7 @@ const state = { user: "", scale: [1, 2, 3, 4, 5], movies: [], byId: new Map(), r
 
 async function call(path, options) {
   const response = await fetch(path, { cache: "no-store", ...options });
-  const body = await response.json();
+  const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(body.error ?? `The server answered ${response.status}`);
   return body;
 }
@@ -72,12 +72,22 @@ const TIERS = {
 };
 
 async function showList(round) {
-  const answer = await call(`/api/play/recommend/${encodeURIComponent(state.user)}?${query({ explain: REASONS })}`);
-  if (round !== state.round) return;
+  const answer = await call(`/api/play/recommend/${encodeURIComponent(state.user)}?${query({ explain: REASONS })}`).catch((error) => {
+    if (round === state.round) showNoList(error.message);
+    throw error;
+  });
+  if (round !== state.round) return "";
   at("tier").replaceChildren(element("strong", {}, answer.tier), ` · ${TIERS[answer.tier] ?? ""} · release ${answer.release}, arm ${answer.arm}`);
   at("movies").replaceChildren(...answer.movies.map((movie) => listCard(movie, state.scale, rate, showSimilar)));
-  at("list-message").hidden = answer.movies.length > 0;
-  at("list-message").textContent = "No movie passes these filters.";
+  if (answer.movies.length) at("list-message").hidden = true;
+  else showNoList("No movie passes these filters.");
+  return answer.tier;
+}
+
+function showNoList(text) {
+  at("movies").replaceChildren();
+  at("list-message").textContent = text;
+  at("list-message").hidden = false;
 }
 
 async function showSimilar(movie) {
@@ -115,8 +125,10 @@ async function showComparison(round) {
   }
 }
 
-async function showUser(round) {
+async function showUser(round, tier) {
   const history = await call(`/api/play/users/${encodeURIComponent(state.user)}`);
+  const unknown = (await tier) === "personalised"
+    ? "The model knows this user from the data that it was trained on. No newer event is stored." : "Nothing is known of this user.";
   if (round !== state.round) return;
   state.ratings = new Map(history.ratings.slice().reverse().map((rating) => [rating.movie_id, rating.rating]));
   const title = (id) => titleOf(state.byId.get(id) ?? { movie_id: id });
@@ -128,13 +140,14 @@ async function showUser(round) {
   const head = element("tr", {}, ...["Time", "Movie", "Event"].map((text) => element("th", { scope: "col" }, text)));
   const table = element("table", {}, element("caption", { class: "unseen" }, `History of user ${state.user}`), element("thead", {}, head), element("tbody", {}, ...body));
   at("history").replaceChildren(rows.length ? element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "History" }, table)
-    : element("p", { class: "message" }, "Nothing is known of this user."));
+    : element("p", { class: "message" }, unknown));
 }
 
 async function refresh(text = "") {
   const round = ++state.round;
   try {
-    await Promise.all([showList(round), showComparison(round), showUser(round)]);
+    const tier = showList(round);
+    await Promise.all([tier, showComparison(round), showUser(round, tier)]);
     if (round === state.round) say(text || `List of user ${state.user}`);
   } catch (error) {
     if (round === state.round) say(error instanceof TypeError ? "No response from the page's server" : error.message, true);
@@ -156,7 +169,10 @@ function fillGenres() {
 
 function listen() {
   let waiting;
-  const soon = () => { clearTimeout(waiting); waiting = setTimeout(refresh, 150); };
+  const soon = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { at("diversity-value").value = at("diversity").value; refresh(); }, 150);
+  };
   at("search-form").addEventListener("submit", (event) => event.preventDefault());
   at("search").addEventListener("input", () => { state.shown = SHELF; showShelf(); });
   at("more").addEventListener("click", () => { state.shown += SHELF; showShelf(); });

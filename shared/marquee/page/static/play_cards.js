@@ -11,14 +11,26 @@ function facts(movie) {
   return [movie.year, (movie.genres ?? []).join(", ")].filter(Boolean).join(" · ");
 }
 
+// An arrow key passes through the stars on its way; only the last one is the rating. A click is one at once.
+const PAUSE_MS = 600;
+
 // A movie may be in several places of the page: `place` keeps names and ids apart.
 function stars(place, movie, scale, rating, rate) {
   const name = `${place}-${movie.movie_id}`;
   const group = element("fieldset", { class: "stars" }, element("legend", { class: "unseen" }, `Rate ${titleOf(movie)}`));
+  let byArrow = false, waiting;
+  group.addEventListener("keydown", (event) => { byArrow = event.key.startsWith("Arrow"); });
+  group.addEventListener("pointerdown", () => { byArrow = false; });
+  const choose = (value) => {
+    group.querySelectorAll("label").forEach((label, i) => label.classList.toggle("on", scale[i] <= value));
+    clearTimeout(waiting);
+    if (byArrow) waiting = setTimeout(() => rate(movie, value), PAUSE_MS);
+    else rate(movie, value);
+  };
   for (const value of scale) {
     const input = element("input", { type: "radio", name, value: String(value), id: `${name}-${value}` });
     input.checked = value === rating;
-    input.addEventListener("change", () => rate(movie, value));
+    input.addEventListener("change", () => choose(value));
     const label = element("label", { for: input.id, class: value <= (rating ?? 0) ? "on" : "" },
       element("span", { "aria-hidden": "true" }, "★"), element("span", { class: "unseen" }, `${value} of ${scale.at(-1)}`));
     group.append(input, label);
@@ -32,10 +44,6 @@ export function shelfCard(movie, scale, rating, rate) {
       stars("shelf", movie, scale, rating, rate)));
 }
 
-function percent(share, total) {
-  return total > 0 ? ` ${Math.round((100 * share) / total)} %` : "";
-}
-
 function reasonText(reason) {
   const verb = reason.rating == null ? "you watched" : `you gave ${reason.rating}`;
   return `${titleOf(reason)} (${verb})`;
@@ -47,20 +55,19 @@ const PARTS = { trend: "its growing audience", popularity: "its popularity", coh
 export function reasons(movie) {
   const why = movie.reason;
   if (!why) return "";
-  const list = element("ul", { class: "reasons" });
-  if (SOURCES[why.source]) list.append(element("li", {}, SOURCES[why.source]));
   const parts = why.score ?? {};
   // Movies that speak against this one have negative shares, so the parts shown may exceed the score.
   const positive = (values) => values.reduce((sum, value) => sum + Math.max(value, 0), 0);
   const others = Object.keys(PARTS).map((part) => parts[part] ?? 0);
   const total = Math.max(positive(Object.values(parts)), positive([...(why.because ?? []).map((reason) => reason.share), ...others]));
-  for (const reason of why.because ?? []) {
-    if (reason.share > 0) list.append(element("li", {}, `Because of ${reasonText(reason)}:`, element("strong", {}, percent(reason.share, total))));
-  }
-  for (const [part, text] of Object.entries(PARTS)) {
-    if (parts[part] > 0) list.append(element("li", {}, `Because of ${text}:`, element("strong", {}, percent(parts[part], total))));
-  }
-  return list.children.length ? list : "";
+  const named = [...(why.because ?? []).map((reason) => [reasonText(reason), reason.share]),
+    ...Object.entries(PARTS).map(([part, text]) => [text, parts[part] ?? 0])];
+  const shown = named.map(([text, share]) => [text, Math.round((100 * share) / total)]).filter(([, percent]) => percent > 0);
+  const items = shown.map(([text, percent]) => element("li", {}, text, " ", element("strong", {}, `${percent} %`)));
+  const source = SOURCES[why.source];
+  const lines = [source && element("p", {}, source), items.length && element("p", {}, source ? "Its score comes from " : "Because of "),
+    items.length && element("ul", {}, ...items)].filter(Boolean);
+  return lines.length ? element("div", { class: "reasons" }, ...lines) : "";
 }
 
 function predicted(movie) {
