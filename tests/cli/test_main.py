@@ -71,6 +71,17 @@ def test_verb_help_shows_usage_and_description(path: list[str], capsys: pytest.C
     assert len(shown.splitlines()) > 5
 
 
+@pytest.mark.parametrize("name", ["release", "local", "privacy"])
+def test_verb_without_action_lists_its_actions(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a group without a verb lists its verbs."""
+    with pytest.raises(SystemExit) as ended:
+        main([name])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for action in find_verb([name])[1].actions.split("|"):  # type: ignore[union-attr]
+        assert f"\n    {action}" in shown
+
+
 @pytest.mark.parametrize("name", ["retrain", "migrate", "simulate", "bridge", "monitor", "lineage", "quarantine"])
 def test_find_verb_without_group_finds_it(name: str) -> None:
     """The short form names the same verb as the full one."""

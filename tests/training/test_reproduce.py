@@ -115,7 +115,10 @@ def test_reproduce_missing_input_fails_with_advice(
 def test_lineage_shows_if_snapshot_is_in_remote(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``marquee lineage`` shows if the snapshot is in the remote, so that the model can be reproduced."""
+    """``marquee lineage`` shows if the snapshot is in the remote, so that the model can be reproduced.
+
+    Without a version it shows the model that serves.
+    """
     outputs = []
     for remote in (None, "", tmp_path.as_uri()):
         if remote is not None:
@@ -126,6 +129,8 @@ def test_lineage_shows_if_snapshot_is_in_remote(
     assert "MARQUEE_DVC_REMOTE is not set" in outputs[1]
     assert "NOT in the remote" in outputs[2]
     assert "release 1" in outputs[0]
+    assert main(["lineage"]) == 0
+    assert capsys.readouterr().out == outputs[2]
 
 
 def test_lineage_and_reproduce_unknown_version_fail(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:

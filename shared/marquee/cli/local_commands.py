@@ -24,6 +24,7 @@ from marquee.local.local_settings import LOCATION_SETTINGS
 from marquee.local.process import drop_libpq_variables
 from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.shape import LOOPBACK_HOST, Shape
+from marquee.local.start_hints import format_hints
 from marquee.local.state_dir import StateDir
 from marquee.local.system import LocalSystem
 from marquee.simulate.replay import check_log_ids
@@ -288,7 +289,7 @@ def _keep_memory_bounded(system: LocalSystem) -> Callable[[], None]:
 def _run_until_interrupted(system: LocalSystem, state_dir: StateDir, console: Console) -> int:
     try:
         with running(state_dir, system):
-            console.print(demo.format_hints(system), soft_wrap=True)
+            console.print(format_hints(system), soft_wrap=True)
             console.print("The system runs until Ctrl-C or `marquee local down`.")
             wait_for_signal(_keep_memory_bounded(system))
     except KeyboardInterrupt:

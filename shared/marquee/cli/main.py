@@ -56,7 +56,8 @@ def _run(name: str, verb: Verb, words: list[str]) -> int:
     module = importlib.import_module(verb.module)
     parser = argparse.ArgumentParser(prog=name, description=f"{verb.help[0].upper()}{verb.help[1:]}.")
     module.add_arguments(parser)
-    args = parser.parse_args(words)
+    # Without an action a verb lists its actions, as a group its verbs.
+    args = parser.parse_args(words or ["--help"] if verb.actions else words)
     try:
         settings = Settings.from_mapping(os.environ, NEEDS[verb.part] if verb.part else None)
         code: int = module.run(args, settings)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from marquee.cli.action_arguments import add_json_option
+from marquee.cli.model_show import read_serving_version
 from marquee.cli.text_table import interval_text, json_text
 from marquee.config.settings import Settings
 from marquee.data import dvc_remote
@@ -18,13 +19,14 @@ from marquee.registry.object_store.object_store import ObjectStore
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the version and the output format."""
-    parser.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
+    parser.add_argument("version", nargs="?", help="version of the artifact (default: the one that serves)")
     add_json_option(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print all that the object store holds about the version."""
-    result = lineage.load_lineage(connect(settings.require("objects_url").objects_url), args.version)
+    store = connect(settings.require("objects_url").objects_url)
+    result = lineage.load_lineage(store, args.version or read_serving_version(store))
     remote = connect(settings.dvc_remote) if settings.dvc_remote else None
     if args.json:
         print(json_text(result))

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the manifest of the version in short."""
     store = connect(settings.require("objects_url").objects_url)
-    version = args.version or _serving_version(store)
+    version = args.version or read_serving_version(store)
     try:
         manifest = read_manifest(store, version)
     except ObjectNotFound as error:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _serving_version(store: ObjectStore) -> str:
+def read_serving_version(store: ObjectStore) -> str:
     """Return the version of the serving release's first arm. Raises :class:`ReleaseError` if nothing serves."""
     release = find_serving_release(store)
     if release is None:

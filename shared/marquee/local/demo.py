@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from marquee.local.live_stats import LiveStats, LiveStatsCollector
 from marquee.local.reconciliation import Reconciliation, reconcile_when_drained
 from marquee.local.runner import running
 from marquee.local.staged_canary import stage_bad_canary
+from marquee.local.start_hints import format_hints
 from marquee.local.system import RETRAIN, LocalSystem
 from marquee.registry.object_store.connect import connect
 from marquee.simulate.report import SimulationReport
@@ -58,41 +58,10 @@ def run(system: LocalSystem, console: Console, options: DemoOptions) -> int:
     started = time.monotonic()
     with running(system.state_dir, system):
         elapsed = time.monotonic() - started
-        console.print(f"Started in {elapsed:.0f} s. {format_hints(system)}", soft_wrap=True)
+        console.print(f"Started in {elapsed:.0f} s; Ctrl-C stops it. {format_hints(system)}\n", soft_wrap=True)
         outcome = Demo(system, console, options, datetime.now(UTC)).run()
     console.print(format_summary(outcome), soft_wrap=True)
     return 0 if outcome.successful else 1
-
-
-def format_hints(system: LocalSystem) -> str:
-    """Return URLs and commands to try while the system runs."""
-    recommend = system.url("recommend")
-    marquee = f"{Path(sys.executable).parent / 'marquee'} local --state-dir {system.state_dir.directory}"
-    return f"""Playground: {system.url("dashboards")}/play
-Dashboards: {system.url("dashboards")}/
-{_format_app_hint(system)}Try:
-  curl {recommend}/recommend/1
-  curl -H 'Accept: application/json' {recommend}/recommend/1
-  curl {recommend}/version
-  {marquee} status
-  {marquee} logs bridge -f
-  eval "$({marquee} env)"   # settings for the other commands of marquee: release list, retrain, ...
-  psql "$MARQUEE_DATABASE_URL" -c 'TABLE records_per_minute'
-"""
-
-
-def _format_app_hint(system: LocalSystem) -> str:
-    """Return the address of the app, and how a phone reaches it; empty without the app."""
-    if not system.shape.app:
-        return ""
-    url = system.url("app")
-    port = url.rpartition(":")[2]
-    if system.shape.is_open:
-        url = f"http://{system.shape.host}:{port}"
-    return f"""App:        {url}/
-  On an Android phone, connected by USB with debugging on: adb reverse tcp:{port} tcp:{port}, then open that address
-  in Chrome and choose "Install app" (docs/app.md).
-"""
 
 
 class Demo:
