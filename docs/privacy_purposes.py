@@ -33,6 +33,7 @@ PURPOSES = {
     JOURNAL: Purpose("requests to be forgotten; the id only until the request is finished", DUTY),
     "impressions": Purpose("lists that were served, with what they were made from", INTEREST),
     "impressions_shown": Purpose("lists that an app has shown", INTEREST),
+    "new_accounts": Purpose("users who seemed new when an event of theirs arrived", INTEREST),
     "predictions": Purpose("predictions beside ratings, for live accuracy", INTEREST),
     "quarantine": Purpose("malformed records, byte for byte", INTEREST),
     "ratings": Purpose("ratings, for lists and models", SERVICE),

@@ -6,6 +6,7 @@ suspect until a person clears them, so that the next model is free of the attack
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,55 +25,74 @@ from marquee.monitoring.account_anomalies import (
 from marquee.registry.object_store.object_store import ObjectStore
 
 WINDOW, BASELINE = timedelta(days=7), timedelta(days=180)
-"""Age up to which an account is new, and period of the established accounts' ratings in the comparison."""
+"""Age up to which an account is new, and period of the established accounts' events in the comparison."""
 STEP = timedelta(hours=1)
 DEADLINE_MS = 60_000
 
-# An account is new if it has no rating before the window. This takes one index lookup for each account.
-_NEW_RATINGS = """
-WITH recent AS (
-    SELECT DISTINCT ON (user_id, movie_id) user_id, movie_id, rating * rating_step() AS rating FROM ratings
-    WHERE time >= %(begin)s AND time < %(now)s ORDER BY user_id, movie_id, time DESC),
-accounts AS (
-    SELECT user_id, NOT EXISTS (
-        SELECT 1 FROM ratings AS r WHERE r.user_id = u.user_id AND r.time < %(begin)s) AS is_new
-    FROM (SELECT DISTINCT user_id FROM recent) AS u)"""
-_COUNTS = """RECENT,
-counted AS (
-    SELECT movie_id, is_new, rating FROM recent JOIN accounts USING (user_id)
+# Counts per period hold the events of all accounts. Those of new accounts are subtracted: they are read by user
+# from `new_accounts`, which has all accounts that may be new. So no query reads the events of the others.
+_PERIOD, _DAY = (
+    f"date_bin(INTERVAL '{span}', {{}}, TIMESTAMPTZ '2000-01-03 00:00:00+00')" for span in ("30 days", "1 day")
+)
+_SINCE = _PERIOD.format("%(since)s::timestamptz")
+_MAY_BE_NEW = "SELECT DISTINCT user_id FROM new_accounts WHERE time >= %(begin)s"
+_UNRATED = "NOT EXISTS (SELECT 1 FROM ratings AS r WHERE r.user_id = u.user_id AND r.time < %(begin)s)"
+_UNWATCHED = "NOT EXISTS (SELECT 1 FROM watch_sessions AS s WHERE s.user_id = u.user_id AND s.started < %(begin)s)"
+_NEW_RATINGS = f"""
+WITH accounts AS MATERIALIZED (SELECT user_id FROM ({_MAY_BE_NEW}) AS u WHERE {_UNRATED}),
+records AS MATERIALIZED (
+    SELECT user_id, movie_id, rating, time FROM accounts JOIN ratings USING (user_id)
+    WHERE time >= %(begin)s AND time < %(now)s),
+recent AS (SELECT DISTINCT ON (user_id, movie_id) * FROM records ORDER BY user_id, movie_id, time DESC)"""  # noqa: S608
+# The counts end with the period of `now`: what is dated between is subtracted, too.
+_COUNTS = f"""{_NEW_RATINGS},
+counted (movie_id, is_new, value, n) AS (
+    SELECT movie_id, true, rating, count(*) FROM recent GROUP BY 1, 3
     UNION ALL
-    SELECT movie_id, false, rating * rating_step() FROM ratings WHERE time >= %(since)s AND time < %(begin)s)
-SELECT movie_id, count(*) FILTER (WHERE is_new),
-       ARRAY[LEVELS_NEW], count(*) FILTER (WHERE NOT is_new), ARRAY[LEVELS_OLD]
-FROM counted GROUP BY movie_id ORDER BY movie_id"""
+    SELECT movie_id, false, rating, sum(ratings) FROM movie_rating_counts
+    WHERE time >= {_SINCE} AND time < %(now)s GROUP BY 1, 3
+    UNION ALL
+    SELECT movie_id, false, rating, -count(*) FROM records GROUP BY 1, 3
+    UNION ALL
+    SELECT movie_id, false, rating, -count(*) FROM ratings
+    WHERE time >= %(now)s AND time < {_PERIOD.format("%(now)s::timestamptz")} + INTERVAL '30 days' GROUP BY 1, 3),
+rated AS (SELECT movie_id, is_new, value * rating_step() AS rating, n::bigint FROM counted)
+SELECT movie_id, coalesce(sum(n) FILTER (WHERE is_new), 0)::bigint, ARRAY[LEVELS_NEW],
+       coalesce(sum(n) FILTER (WHERE NOT is_new), 0)::bigint, ARRAY[LEVELS_OLD]
+FROM rated GROUP BY movie_id HAVING sum(n) > 0 ORDER BY movie_id"""  # noqa: S608
 # A watch session begins when the user watches the movie for the first time.
-_NEW_WATCHES = """
-WITH recent AS (SELECT user_id, movie_id FROM watch_sessions WHERE started >= %(begin)s AND started < %(now)s),
-accounts AS (
-    SELECT user_id, NOT EXISTS (
-        SELECT 1 FROM watch_sessions AS s WHERE s.user_id = u.user_id AND s.started < %(begin)s) AND NOT EXISTS (
-        SELECT 1 FROM ratings AS r WHERE r.user_id = u.user_id AND r.time < %(begin)s) AS is_new
-    FROM (SELECT DISTINCT user_id FROM recent) AS u)"""
-_WATCH_COUNTS = """RECENT,
-counted AS (
-    SELECT movie_id, is_new, NOT is_new AS is_recent FROM recent JOIN accounts USING (user_id)
+_NEW_WATCHES = f"""
+WITH recent AS MATERIALIZED (
+    SELECT user_id, movie_id
+    FROM (SELECT user_id FROM ({_MAY_BE_NEW}) AS u WHERE {_UNWATCHED} AND {_UNRATED}) AS accounts
+    JOIN watch_sessions USING (user_id) WHERE started >= %(begin)s AND started < %(now)s)"""  # noqa: S608
+# The day of `begin` belongs to both periods, so its sessions after `begin` are counted one by one.
+_WATCH_COUNTS = f"""{_NEW_WATCHES},
+counted (movie_id, new, recent, old) AS (
+    SELECT movie_id, count(*), -count(*), 0 FROM recent GROUP BY 1
     UNION ALL
-    SELECT movie_id, false, false FROM watch_sessions WHERE started >= %(since)s AND started < %(begin)s)
-SELECT movie_id, count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE is_recent),
-       count(*) FILTER (WHERE NOT is_new AND NOT is_recent)
-FROM counted GROUP BY movie_id ORDER BY movie_id"""
-_MARK_WATCHERS = """
+    SELECT movie_id, 0, coalesce(sum(sessions) FILTER (WHERE time > %(begin)s), 0),
+           coalesce(sum(sessions) FILTER (WHERE time <= %(begin)s), 0)
+    FROM movie_session_counts WHERE time >= {_SINCE} AND time < %(now)s GROUP BY 1
+    UNION ALL
+    SELECT movie_id, 0, count(*), -count(*) FROM watch_sessions
+    WHERE started >= %(begin)s AND started < {_DAY.format("%(begin)s::timestamptz")} + INTERVAL '1 day' GROUP BY 1
+    UNION ALL
+    SELECT movie_id, 0, -count(*), 0 FROM watch_sessions
+    WHERE started >= %(now)s AND started < {_DAY.format("%(now)s::timestamptz")} + INTERVAL '1 day' GROUP BY 1)
+SELECT movie_id, sum(new)::bigint, sum(recent)::bigint, sum(old)::bigint
+FROM counted GROUP BY movie_id HAVING sum(new + recent + old) > 0 ORDER BY movie_id"""  # noqa: S608
+_MARK_WATCHERS = f"""
 INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
-RECENT
-SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent JOIN accounts USING (user_id)
-WHERE is_new AND movie_id = %(movie_id)s ORDER BY user_id
-ON CONFLICT (user_id, movie_id) DO NOTHING"""
-_MARK = """
+{_NEW_WATCHES}
+SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent WHERE movie_id = %(movie_id)s ORDER BY user_id
+ON CONFLICT (user_id, movie_id) DO NOTHING"""  # noqa: S608
+_MARK = f"""
 INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
-RECENT
-SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent JOIN accounts USING (user_id)
-WHERE is_new AND movie_id = %(movie_id)s AND rating BETWEEN %(least)s AND %(greatest)s ORDER BY user_id
-ON CONFLICT (user_id, movie_id) DO NOTHING"""
+{_NEW_RATINGS}
+SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent
+WHERE movie_id = %(movie_id)s AND rating * rating_step() BETWEEN %(least)s AND %(greatest)s ORDER BY user_id
+ON CONFLICT (user_id, movie_id) DO NOTHING"""  # noqa: S608
 
 
 class SuspectAccounts:
@@ -95,33 +115,43 @@ def mark_suspects(database: Database, now: datetime, scale: LogScale) -> int:
     """Write a row for each suspect and movie of the week before ``now``; return the number of new rows."""
     times: dict[str, Any] = {"begin": now - WINDOW, "since": now - BASELINE, "now": now}
     bounds = {level: level_bounds(level, *scale) for level in LEVELS}
-    query = (
-        _COUNTS.replace("RECENT", _NEW_RATINGS)
-        .replace("LEVELS_NEW", _count_levels(bounds, "is_new"))
-        .replace("LEVELS_OLD", _count_levels(bounds, "NOT is_new"))
-    )
-    rows = database.read(query, times, deadline_ms=DEADLINE_MS)
-    movies = [MovieRatings(movie, new, tuple(fresh), old, tuple(known)) for movie, new, fresh, old, known in rows]
-    watched = database.read(_WATCH_COUNTS.replace("RECENT", _NEW_WATCHES), times, deadline_ms=DEADLINE_MS)
-    targets = find_targets(movies) + find_watched_targets([MovieWatches(*row) for row in watched])
+    with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        cursor.execute("SELECT merge_movie_counts(%s)", (now - 2 * WINDOW,))
+    targets = find_targets(count_ratings(database, times, bounds))
+    targets += find_watched_targets(count_watches(database, times))
     return sum(_mark(database, target, times, bounds.get(target.level, (0.0, 0.0))) for target in targets)
+
+
+def count_ratings(
+    database: Database, times: Mapping[str, datetime], bounds: Mapping[str, tuple[float, float]]
+) -> list[MovieRatings]:
+    """Return the ratings of each movie by level, whose ``bounds`` are given.
+
+    Of a new account the newest rating of a movie counts, of established ones every rating. ``times``: ``begin`` and
+    ``now`` of the window of new accounts, and ``since``, in whose period of 30 days the comparison begins.
+    """
+    query = _COUNTS.replace("LEVELS_NEW", _count_levels(bounds, "is_new"))
+    query = query.replace("LEVELS_OLD", _count_levels(bounds, "NOT is_new"))
+    rows = database.read(query, times, deadline_ms=DEADLINE_MS)
+    return [MovieRatings(movie, new, tuple(fresh), old, tuple(known)) for movie, new, fresh, old, known in rows]
+
+
+def count_watches(database: Database, times: Mapping[str, datetime]) -> list[MovieWatches]:
+    """Return the accounts that first watched each movie; ``times`` as for :func:`count_ratings`."""
+    return [MovieWatches(*row) for row in database.read(_WATCH_COUNTS, times, deadline_ms=DEADLINE_MS)]
 
 
 def _mark(database: Database, target: AttackedMovie, times: dict[str, Any], bounds: tuple[float, float]) -> int:
     """Write the accounts that attack a movie with ratings within ``bounds``, or by watches; return the new rows."""
     values: dict[str, Any] = {"movie_id": target.movie_id, "level": target.level, "log_p": target.log_p}
     values |= {"least": bounds[0], "greatest": bounds[1]}
-    if target.level == WATCHED:
-        statement = _MARK_WATCHERS.replace("RECENT", _NEW_WATCHES)
-    else:
-        statement = _MARK.replace("RECENT", _NEW_RATINGS)
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-        cursor.execute(statement, {**times, **values})
+        cursor.execute(_MARK_WATCHERS if target.level == WATCHED else _MARK, {**times, **values})
         return int(cursor.rowcount)
 
 
-def _count_levels(bounds: dict[str, tuple[float, float]], who: str) -> str:
+def _count_levels(bounds: Mapping[str, tuple[float, float]], who: str) -> str:
     return ", ".join(
-        f"count(*) FILTER (WHERE {who} AND rating BETWEEN {least:g} AND {greatest:g})"
+        f"coalesce(sum(n) FILTER (WHERE {who} AND rating BETWEEN {least:g} AND {greatest:g}), 0)::bigint"
         for least, greatest in bounds.values()
     )
