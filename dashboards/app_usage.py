@@ -55,8 +55,7 @@ OPENED = Tile(
     "constant or rising from release to release.",
     Kind.STAT,
     """
-SELECT count(*) FILTER (WHERE opened)::float8 / nullif(count(*), 0) AS opened
-FROM app_outcomes WHERE seen AND $__timeFilter(at)""",
+SELECT sum(opened)::float8 / nullif(sum(seen), 0) AS opened FROM app_outcome_hours WHERE HOURS_IN_RANGE""",
     "percentunit",
     info(),
     decimals=1,
@@ -100,11 +99,11 @@ SELECT arm, model_version AS version, seen, p AS opened,
        (p + 1.92 / seen - 1.96 * sqrt((p * (1 - p) + 0.96 / seen) / seen)) / (1 + 3.84 / seen) AS low,
        (p + 1.92 / seen + 1.96 * sqrt((p * (1 - p) + 0.96 / seen) / seen)) / (1 + 3.84 / seen) AS high,
        played, snips
-FROM (SELECT arm, model_version, count(*)::float8 AS seen, count(*) FILTER (WHERE opened)::float8 / count(*) AS p,
-             count(*) FILTER (WHERE played)::float8 / count(*) AS played,
-             sum(opened::int / propensity) / sum(1 / propensity) AS snips
-      FROM app_outcomes WHERE seen AND propensity > 0 AND $__timeFilter(at)
-      GROUP BY arm, model_version HAVING count(DISTINCT user_id) >= 5) AS arms
+FROM (SELECT arm, model_version, sum(seen)::float8 AS seen, sum(opened)::float8 / sum(seen) AS p,
+             sum(played)::float8 / sum(seen) AS played, sum(weight_opened) / sum(weight) AS snips
+      FROM app_outcome_hours WHERE arm <> '' AND HOURS_IN_RANGE GROUP BY arm, model_version) AS arms
+JOIN (SELECT arm, model_version FROM app_outcome_users WHERE HOURS_IN_RANGE
+      GROUP BY arm, model_version HAVING count(DISTINCT user_id) >= 5) AS large USING (arm, model_version)
 ORDER BY arm, version""",
     "percentunit",
     info(),
@@ -121,9 +120,11 @@ POSITIONS = Panel(
     "falls from the first position on: the order is useful.",
     Kind.BARS,
     """
-SELECT lpad(list_position::text, 2, ' ') AS position, count(*) FILTER (WHERE opened)::float8 / count(*) AS opened
-FROM app_outcomes WHERE seen AND list_position > 0 AND $__timeFilter(at)
-GROUP BY list_position HAVING count(DISTINCT user_id) >= 5 ORDER BY list_position LIMIT 20""",
+SELECT lpad(position::text, 2, ' ') AS position, sum(opened)::float8 / sum(seen) AS opened
+FROM app_outcome_hours AS hours
+JOIN (SELECT position FROM app_outcome_users WHERE position > 0 AND HOURS_IN_RANGE
+      GROUP BY position HAVING count(DISTINCT user_id) >= 5) AS large USING (position)
+WHERE HOURS_IN_RANGE GROUP BY hours.position ORDER BY hours.position LIMIT 20""",
     "percentunit",
     info(),
     decimals=1,

@@ -24,6 +24,7 @@ class Purpose(NamedTuple):
 PURPOSES = {
     "accounts": Purpose("new accounts", SERVICE),
     "app_outcomes": Purpose("what became of a list in the app", CONSENT),
+    "app_outcome_users": Purpose("up to five users of a row of numbers of the app, to hide small groups", CONSENT),
     "attributed_events": Purpose("ratings and watches by the list that led to them", INTEREST),
     "attribution_queue": Purpose("events that await attribution", INTEREST),
     "clicks": Purpose("clicks that an app reports", INTEREST),

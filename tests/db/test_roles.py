@@ -32,6 +32,7 @@ from marquee.ingest.store import store_rejected, write_batch, write_impressions
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.monitoring.alerts.evaluate import NO_DATA, evaluate_rule
 from marquee.monitoring.alerts.rules_file import read_rules
+from marquee.monitoring.app_outcome_hours import update_outcome_hours
 from marquee.monitoring.run import run_monitor
 from marquee.monitoring.tasks import create_tasks
 from marquee.registry.object_store.file_store import FileStore
@@ -178,7 +179,9 @@ def test_monitor_role_runs_every_task_and_changes_no_record(
     assert rows(database, "SELECT count(*) FROM attribution_queue") == [(0,)]
     assert rows(database, "SELECT count(*) > 0 FROM popular_movies") == [(True,)]
     with plain_database.transaction() as cursor:
+        cursor.execute("INSERT INTO app_outcome_changes SELECT max(time) FROM app_outcome_hours")
         cursor.execute("DELETE FROM retrain_requests")
+    assert update_outcome_hours(database) > 0
     assert request_retrain(database, "drift", "v1", "ratings drift", end)
     assert (
         allowed(

@@ -18,6 +18,7 @@ from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie, StreamBatch, make_record
 from marquee.events.parser import EventParser
 from marquee.ingest.store import store_rejected, write_batch, write_impressions
+from marquee.monitoring.app_outcome_hours import update_outcome_hours
 
 HOURS = 24
 RECORDS_PER_HOUR = 120
@@ -41,6 +42,7 @@ def write_good_day(database: Database, now: datetime | None = None) -> datetime:
     with database.transaction() as cursor:
         for statement in (*_MONITORED, *_EXPERIMENT):
             cursor.execute(statement, {"now": now, "versions": list(VERSIONS), "arms": list(ARMS)})
+    update_outcome_hours(database)
     return now
 
 

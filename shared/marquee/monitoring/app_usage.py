@@ -23,6 +23,7 @@ from marquee.app.usage_reports import (
 )
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader, MarkSet
+from marquee.monitoring.app_outcome_hours import update_outcome_hours
 
 OVERLAP = timedelta(minutes=10)
 """Time before the watermark from which events are read again."""
@@ -87,6 +88,7 @@ def update_usage(database: Database, documents: Documents, now: datetime, reader
     if days and _is_retention_due(database, now):
         written += _write_retention(database, documents, now)
     written += _forget_withdrawn(database, documents, reader.read(database))
+    update_outcome_hours(database)
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_ADVANCE, (_NAME, now))
     return written
