@@ -105,7 +105,7 @@ def test_walk_records_each_step_with_its_recommendation(app: App, page: Page) ->
     first.click()
     page.wait_for_url("**/movie/**")
     page.get_by_role("button", name="4 stars").click()
-    page.wait_for_url("**rated=1")
+    page.wait_for_url("**rated=4")
     page.get_by_role("link", name="Play").click()
     page.wait_for_url("**/watch/**")
     page.goto(f"{page.url}?pace=30")

@@ -49,14 +49,18 @@ def test_cookie_over_https_has_the_host_prefix(app: App) -> None:
 
 
 def test_movie_rating_becomes_a_record(app: App) -> None:
-    """The form sends the rating to the movie service, and the page says so."""
+    """The form sends the rating to the movie service, and the page says so and shows its stars."""
     visitor = Visit(app, consent=False)
     page = visitor.open(movie_path(MOVIE)).body.decode()
     assert page.count('name="rating"') == 5
     reply = visitor.post(movie_path(MOVIE, "/rating"), rating=4)
-    assert (reply.status, reply.headers["Location"]) == (303, movie_path(MOVIE, "?rated=1"))
+    assert (reply.status, reply.headers["Location"]) == (303, movie_path(MOVIE, "?rated=4"))
     assert f"GET /rate/{MOVIE}=4" in app.movies.records_of(visitor.user_id)
-    assert "recorded" in visitor.open(movie_path(MOVIE, "?rated=1")).body.decode()
+    rated = visitor.open(movie_path(MOVIE, "?rated=4")).body.decode()
+    assert "recorded" in rated
+    assert (page.count('class="on"'), rated.count('class="on"')) == (0, 4)
+    assert re.findall(r'value="(\d)"[^>]* aria-pressed="true"', rated) == ["4"]
+    assert "recorded" not in visitor.open(movie_path(MOVIE, "?rated=6")).body.decode()
 
 
 @pytest.mark.parametrize("rating", ["0", "6", "", "4.5", "٤", "99999999999999999999"])

@@ -37,7 +37,7 @@ class Actions:
         rating = scale.read(request.form.get("rating", ""))
         if rating is None or not self._services.movie_service.rate(visitor.user_id, movie_id, rating):
             return sorry(400, TEXTS["bad_rating"].format(least=f"{scale.low:g}", most=f"{scale.high:g}"))
-        return redirect(f"/movie/{quote(movie_id, safe='')}?rated=1")
+        return redirect(f"/movie/{quote(movie_id, safe='')}?rated={rating:g}")
 
     def change_list(self, request: PageRequest, movie_id: str) -> PageReply:
         """Add a movie to the user's list, or remove it."""

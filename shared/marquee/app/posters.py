@@ -27,7 +27,7 @@ _HUES = {
     "War": 90,
     "Western": 26,
 }
-_LINE, _LONGEST_WORD, _LINES = 13, 16, 5
+_LINE, _LONGEST_WORD, _LINES, _WIDTH = 13, 16, 5, 214
 
 
 def draw_poster(movie: Movie) -> str:
@@ -51,7 +51,8 @@ def draw_poster(movie: Movie) -> str:
 
 def _title(title: str) -> str:
     lines = _wrap(title)
-    size = 26 if len(lines) <= 3 else 22
+    # A wide serif takes two thirds of its size for a letter; the longest line has to end before the edge.
+    size = min(26 if len(lines) <= 3 else 22, _WIDTH * 3 // (2 * max(map(len, lines), default=1)))
     return "".join(
         f'<text x="24" y="{330 - (len(lines) - 1 - number) * (size + 6)}" font-size="{size}">{escape(line)}</text>'
         for number, line in enumerate(lines)

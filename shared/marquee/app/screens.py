@@ -42,7 +42,7 @@ class Screens:
             visitor,
             movie=movie,
             minute=self._minute(visitor, movie_id),
-            rated=query.get("rated") == "1",
+            rated=self._services.options.scale.read(query.get("rated", "")),
             because=next(iter(because.values()), None),
             similar=similar_row(self._services, movie),
         )

@@ -1,0 +1,19 @@
+"""The generated posters: their titles."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from marquee.app.movie_service_client import Movie
+from marquee.app.posters import draw_poster
+
+
+@pytest.mark.parametrize("title", ["Mega Mountain", "WWWWWWWWWWWWWWWW", "A B", "", "L.A. Confidential", "x" * 40])
+def test_poster_title_ends_before_the_edge(title: str) -> None:
+    """Where the browser's serif is as wide as DejaVu's, 0.67 of its size a letter, each line has room."""
+    texts = re.findall(r'<text x="24" y="\d+" font-size="(\d+)">([^<]*)<', draw_poster(Movie(id="a+1998", title=title)))
+    for size, line in texts:
+        assert int(size) >= 20
+        assert 24 + 0.67 * int(size) * len(line) <= 256 - 12
