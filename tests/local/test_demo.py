@@ -77,6 +77,12 @@ def test_format_line_all_stats_are_on_one_line() -> None:
     )
 
 
+def test_format_line_after_the_replay_says_so() -> None:
+    """The stream then has requests only, which is no fault."""
+    line = format_line(make_stats(report=make_report(exhausted=True)), 1_500)
+    assert "records in 2,000 (the replay is over: users only request lists) |" in line
+
+
 def test_format_line_before_first_report_shows_zeros() -> None:
     """Without a report the counts are zero, and there is no error."""
     assert format_line(LiveStats(), 0) == "    0 s | records in 0 | rows written 0 | lag 0 | responses 0 | retrained 0x"

@@ -125,7 +125,7 @@ def test_simulate_synthetic_report_matches_the_topic(
     )
     assert done.returncode == 0
     report = SimulationReport.read(tmp_path / "report.json")
-    assert report.finished
+    assert (report.finished, report.exhausted) == (True, False)
     assert_report_matches(report, consume(kafka, "accounted", report.acknowledged))
     assert sum(report.records[kind] for kind in ("watch", "rating", "account")) == 5_000
     assert report.requests == {"200": report.records["recommendation_request"]}
@@ -149,6 +149,7 @@ def test_simulate_replay_has_every_rating_and_request(
         check=True,
     )
     report = SimulationReport.read(tmp_path / "report.json")
+    assert report.exhausted
     records = consume(kafka, "replayed", report.acknowledged)
     assert_report_matches(report, records)
     assert report.records["rating"] == len(rows) // 2

@@ -62,6 +62,8 @@ def stat_texts(stats: LiveStats) -> dict[str, str]:
     report = stats.report
     times = report.response_ms if report else None
     rate = f" ({report.records_per_second:,.0f}/s)" if report else ""
+    if report and report.exhausted:
+        rate = " (the replay is over: users only request lists)"
     failed = f", failed: {_format_counts(stats.failed_requests)}" if stats.failed_requests else ""
     return {
         "records in": f"{stats.acknowledged:,}{rate}",

@@ -40,6 +40,7 @@ class SimulationReport(msgspec.Struct):
 
     Records are counted when they are acknowledged, by the kind that was meant, corrupted or not.
 
+    ``exhausted``: users have nothing left to watch; they only request lists.
     ``records``: kind -> records. ``corrupted``: kind -> corruption -> records. ``malformed``: the parser's
     category -> records; these belong into quarantine, all others of ``acknowledged`` into the tables.
     ``problem``: the reason why records are not acknowledged at present, or empty.
@@ -50,6 +51,7 @@ class SimulationReport(msgspec.Struct):
     started: datetime
     updated: datetime
     finished: bool = False
+    exhausted: bool = False
     problem: str = ""
     records: dict[str, int] = {}
     acknowledged: int = 0

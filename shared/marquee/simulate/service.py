@@ -210,6 +210,7 @@ class StreamingService:
         elapsed = elapsed or max(1e-9, time.monotonic() - self._started)
         counts.fill_report(report)
         report.updated, report.finished = datetime.now(UTC), finished
+        report.exhausted = sessions.population.finished
         report.problem = self.event_log.producer.problem or counts.refusal
         report.sessions, report.sessions_recommended = sessions.started, sessions.recommended
         report.minutes_missing, report.minutes_repeated = sessions.minutes_missing, sessions.minutes_repeated
