@@ -12,7 +12,7 @@ from marquee.app.posters import draw_poster
 
 @pytest.mark.parametrize("title", ["Mega Mountain", "WWWWWWWWWWWWWWWW", "A B", "", "L.A. Confidential", "x" * 40])
 def test_poster_title_ends_before_the_edge(title: str) -> None:
-    """Where the browser's serif is as wide as DejaVu's, 0.67 of its size a letter, each line has room."""
+    """Each line has room, even in a serif as wide as DejaVu, whose letters take 0.67 of its size."""
     texts = re.findall(r'<text x="24" y="\d+" font-size="(\d+)">([^<]*)<', draw_poster(Movie(id="a+1998", title=title)))
     for size, line in texts:
         assert int(size) >= 20
