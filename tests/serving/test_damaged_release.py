@@ -60,6 +60,21 @@ def test_warm_instance_beside_damaged_document_keeps_its_release(
     assert (_number(cache), cache.release_refused, cache.store_error) == (2, True, "")
 
 
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_warm_instance_beside_repaired_document_no_longer_refuses_it(
+    store: FileStore, releases: list[str], kind: str
+) -> None:
+    """Also if the repaired document is the one that it has loaded, byte for byte."""
+    cache = _cold(store)
+    whole = store.get(CURRENT).data
+    damage_current(store, kind)
+    cache.refresh()
+    assert cache.release_refused
+    store.replace(CURRENT, whole, store.get(CURRENT).version)
+    cache.refresh()
+    assert (_number(cache), cache.release_refused) == (2, False)
+
+
 def test_cold_instance_steps_over_damaged_numbers_and_artifacts(store: FileStore, releases: list[str]) -> None:
     """Documents and artifacts both have to be whole."""
     third = release_model(store, two_group_model(mean=4.0), LATER)

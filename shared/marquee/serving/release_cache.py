@@ -186,6 +186,7 @@ class ReleaseCache:
             raise  # The document is never deleted, so the store itself is missing.
         except ReleaseError as error:
             self._refuse(0, error)
+            self._document_version = None  # What replaces it may be the loaded document.
             if self._loaded is None:
                 self._load_substitute()
             return
