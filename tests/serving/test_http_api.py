@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serving.models import flip_last_bit, make_movie_id, release_model, two_group_model
+from tests.serving.models import flip_last_bit, make_movie_id, release_model, store_model, two_group_model
 from tests.support.fake_delivery import FakeDelivery
 
 from marquee.errors import InvalidUserId
 from marquee.registry.artifact import write_artifact
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.rollout import promote
+from marquee.registry.rollout import canary, promote
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.http_api import RecommendHttp, Reply, prefers_json
 from marquee.serving.impressions import ImpressionSender
@@ -232,6 +232,21 @@ def test_version_lists_release_arms_and_refusals(store: FileStore, cache: Releas
     assert [refusal["release"] for refusal in document["refusals"]] == [2]
     assert "item_biases.npy" in document["refusals"][0]["reason"]
     assert http.reply("GET", "/recommend/1000").headers["Marquee-Notes"] == "release-refused"
+
+
+def test_version_weights_are_fractions_of_all_users(store: FileStore, cache: ReleaseCache, http: RecommendHttp) -> None:
+    """An arm of an experiment has its part of the enrolled users; the others are outside."""
+    first = release_model(store)
+    second = store_model(store, two_group_model(mean=3.5), NOW)
+    canary(store, second, weight=0.05, author="test")
+    cache.refresh()
+    arms = msgspec.json.decode(http.reply("GET", "/version").body)["arms"]
+    assert [(arm["name"], arm["version"]) for arm in arms] == [
+        ("control", first),
+        ("canary", second),
+        ("outside", first),
+    ]
+    assert [arm["weight"] for arm in arms] == pytest.approx([0.05, 0.05, 0.9])
 
 
 def test_reply_sends_an_impression_for_a_shown_list_only(store: FileStore, cache: ReleaseCache) -> None:

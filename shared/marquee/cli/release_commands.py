@@ -16,7 +16,7 @@ from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.experiments.lifecycle import start
 from marquee.registry import gate_report, release, rollout
-from marquee.registry.arm_assignment import OUTSIDE, Arm
+from marquee.registry.arm_assignment import Arm, spread_arms
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -166,10 +166,8 @@ def describe_arms(shown: Release) -> str:
     """Return the version that serves, or each arm with its fraction of all users and its version."""
     if len(shown.arms) == 1:
         return shown.arms[0].version
-    shares = [(arm.name, arm.weight * shown.enrolled, arm.version + _name_policy(arm, shown)) for arm in shown.arms]
-    if shown.enrolled < 1:
-        shares.append((OUTSIDE, 1 - shown.enrolled, shown.arms[0].version))
-    return ", ".join(f"{name} {share:.4g} {version}" for name, share, version in shares)
+    arms = spread_arms(shown.arms, shown.enrolled)
+    return ", ".join(f"{arm.name} {arm.weight:.4g} {arm.version}{_name_policy(arm, shown)}" for arm in arms)
 
 
 def _name_policy(arm: Arm, shown: Release) -> str:

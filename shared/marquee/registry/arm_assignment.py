@@ -71,6 +71,14 @@ def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1
     return arms[-1]  # The weights may sum to slightly less than 1.
 
 
+def spread_arms(arms: Sequence[Arm], enrolled: float) -> list[Arm]:
+    """Return the arms with their fractions of all users, and :data:`OUTSIDE` if some take no part."""
+    spread = [msgspec.structs.replace(arm, weight=arm.weight * enrolled) for arm in arms]
+    if len(arms) > 1 and enrolled < 1:
+        spread.append(msgspec.structs.replace(arms[0], name=OUTSIDE, weight=1 - enrolled))
+    return spread
+
+
 def enrolment_point(salt: str, user_id: str) -> float:
     """Return the point in [0, 1) of the user, who takes part once the enrolled share is above it."""
     return _hash_to_unit(f"{salt}\0enrol\0{user_id}")

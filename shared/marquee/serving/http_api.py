@@ -20,6 +20,7 @@ import msgspec
 
 import marquee
 from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend, UnknownMovie
+from marquee.registry.arm_assignment import spread_arms
 from marquee.registry.movie_metadata import NO_METADATA
 from marquee.serving.answer import Answer
 from marquee.serving.list_request import PLAIN, ListRequest
@@ -257,12 +258,11 @@ def _make_movies(answer: Answer) -> tuple[MovieDocument, ...]:
 
 def _describe_version(cache: ReleaseCache) -> dict[str, object]:
     loaded = cache.get()
+    arms = spread_arms(loaded.release.arms, loaded.release.enrolled) if loaded else []
     return {
         "version": marquee.__version__,
         "release": loaded.release.number if loaded else None,
-        "arms": [
-            {"name": a.name, "version": a.version, "weight": a.weight} for a in (loaded.release.arms if loaded else ())
-        ],
+        "arms": [{"name": arm.name, "version": arm.version, "weight": arm.weight} for arm in arms],
         "refusals": cache.refusals,
         "object_store": cache.store_error or "ok",
     }
