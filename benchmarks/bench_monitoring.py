@@ -17,6 +17,7 @@ from marquee.events.log_scale import FIVE_STARS
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, read_boards
 from marquee.grafana.panel_query import run_panel_query
+from marquee.monitoring.app_outcome_hours import update_outcome_hours
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.tasks import create_tasks
 from marquee.registry.object_store.file_store import FileStore
@@ -26,6 +27,8 @@ REPETITIONS = 3
 DASHBOARDS = Path(__file__).parents[1] / "dashboards"
 # Its cost is that of the model's predictions, a page of new ratings at a time.
 NOT_MEASURED = "predictions"
+_CHANGE_HOUR = """
+INSERT INTO app_outcome_changes SELECT max(time) - INTERVAL '1 hour' FROM app_outcome_hours"""
 
 
 @benchmark("panels_day_s", "checks_day_s", "monitor_run_s")
@@ -45,6 +48,7 @@ def monitoring() -> Iterable[BenchmarkResult]:
             for task in create_tasks(store, settings)
             if task.name != NOT_MEASURED
         }
+        tasks["app_outcome_hours"] = _seconds(partial(_count_newest_hour, database))
     size = (
         f"{watches:,} watches in the day ({watches / REAL_DAY:.1%} of the real one), "
         f"and {NEW_WATCHES:,} in its newest five minutes"
@@ -59,6 +63,13 @@ def _run_board(database: Database, board: BoardFile, now: datetime) -> None:
     time_range = TimeRange(now - day, now, TimeRange.last(day).interval)
     for panel in board.panels:
         run_panel_query(database, panel.sql, time_range, deadline_ms=60_000)
+
+
+def _count_newest_hour(database: Database) -> None:
+    """Count the app's outcomes of the newest full hour, as the task ``app_usage`` does after each change of one."""
+    with database.transaction() as cursor:
+        cursor.execute(_CHANGE_HOUR)
+    update_outcome_hours(database)
 
 
 def _seconds(run: Callable[[], object]) -> float:

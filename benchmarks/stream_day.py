@@ -1,4 +1,7 @@
-"""A PostgreSQL database with a day of the stream, of which the newest five minutes have the real stream's rate."""
+"""A PostgreSQL database with a day of the stream, of which the newest five minutes have the real stream's rate.
+
+Its users have a rating and a watch session of the half year before, but for a fiftieth, who are new.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import psycopg2
 from benchmarks.empty_database import empty_database
 from marquee.db import rollups
 from marquee.db.pool import Database
-from marquee.monitoring import attribution, availability, live_accuracy
+from marquee.monitoring import app_outcome_hours, attribution, availability, live_accuracy
 from marquee.monitoring.live_fairness import LiveFairness
 
 REAL_DAY = 136_000_000
@@ -32,6 +35,7 @@ def stream_day(watches: int) -> Iterator[tuple[Database, datetime]]:
         _execute(server.url, _SQL.read_text())
         with closing(Database(server.url, connections=2)) as database:
             day = timedelta(days=1) - NEW
+            _execute(server.url, "CALL write_history(%s, %s)", watches, now)
             _write(server.url, watches, now - NEW - day, day, 0)
             _execute(server.url, "CALL write_monitored(%s)", now)
             _execute(server.url, "CALL write_uses(%s, %s)", watches // 100, now)
@@ -62,6 +66,7 @@ def _evaluate(database: Database, now: datetime) -> None:
         pass
     availability.update_availability(database, now, CALLER_TIMEOUT_MS)
     attribution.update_attribution(database, now, budget_s=3_600)
+    app_outcome_hours.update_outcome_hours(database)
     LiveFairness(lambda _: None).update(database, now, budget_s=3_600)
 
 

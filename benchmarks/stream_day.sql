@@ -49,6 +49,22 @@ BEGIN
 END
 $$;
 
+-- Write a rating and a watch session of the half year before the day for its users, but for a fiftieth, who are new.
+CREATE PROCEDURE write_history(count bigint, now timestamptz) LANGUAGE plpgsql AS $$
+BEGIN
+    CREATE TEMPORARY TABLE established AS
+    SELECT u, now - INTERVAL '10 days' - u % 160 * INTERVAL '1 day' AS time
+    FROM (SELECT generate_series(0, greatest(count / 60, 100000)) UNION
+          SELECT n * 7919 % 1000000 FROM generate_series(0, greatest(count, 1000000) / 100) AS n) AS users (u)
+    WHERE u < 1000000 AND u % 50 <> 7;
+    INSERT INTO ratings
+    SELECT time, 3, 4, row_number() OVER (ORDER BY time), u::text, bench_movie(u * 17), 1 + u % 5 FROM established;
+    INSERT INTO watch_sessions
+    SELECT u::text, bench_movie(u * 17), time, time + INTERVAL '1 hour', 0, 59 FROM established;
+    DROP TABLE established;
+END
+$$;
+
 -- Write the rows that the monitor and `ingest` have written for each minute of the day that ends at `now`.
 CREATE PROCEDURE write_monitored(now timestamptz) LANGUAGE plpgsql AS $$
 BEGIN
