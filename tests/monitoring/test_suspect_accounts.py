@@ -11,6 +11,7 @@ from tests.support.records import rows
 from marquee.data.sources import read_database
 from marquee.db.pool import Database
 from marquee.events.log_scale import FIVE_STARS
+from marquee.monitoring import suspect_accounts
 from marquee.monitoring.account_anomalies import (
     LEVELS,
     MovieRatings,
@@ -116,6 +117,21 @@ def test_mark_suspects_repeated_ratings_of_one_account_count_once(database: Data
     insert_honest(database)
     insert_ratings(database, [("9000", "movie-7+2000", 5)] * 100, 1, 2)
     assert mark_suspects(database, NOW, FIVE_STARS) == 0
+
+
+def test_mark_suspects_in_the_first_week_reads_no_events(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new installation has new accounts only: their events are not read for a comparison with no one."""
+    insert_attack(database, 1_200)
+    insert_sessions(database, [(f"9{n:03}", "movie-7+2000") for n in range(1_200)], 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(suspect_accounts, "count_ratings", None)
+        assert mark_suspects(database, NOW, FIVE_STARS) == 0
+    insert_sessions(database, [("old", "movie-1+2000")], 9)
+    assert mark_suspects(database, NOW, FIVE_STARS) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(suspect_accounts, "count_ratings", None)
+        with pytest.raises(TypeError):
+            mark_suspects(database, NOW, FIVE_STARS)
 
 
 def test_read_database_leaves_suspects_out_until_they_are_cleared(database: Database) -> None:

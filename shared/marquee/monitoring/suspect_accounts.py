@@ -60,6 +60,10 @@ rated AS (SELECT movie_id, is_new, value * rating_step() AS rating, n::bigint FR
 SELECT movie_id, coalesce(sum(n) FILTER (WHERE is_new), 0)::bigint, ARRAY[LEVELS_NEW],
        coalesce(sum(n) FILTER (WHERE NOT is_new), 0)::bigint, ARRAY[LEVELS_OLD]
 FROM rated GROUP BY movie_id HAVING sum(n) > 0 ORDER BY movie_id"""  # noqa: S608
+# Without events before the window all accounts are new, and the events of all of them would be read for no comparison.
+_HAS_ESTABLISHED = """
+SELECT EXISTS (SELECT FROM ratings WHERE time < %(begin)s)
+    OR EXISTS (SELECT FROM movie_session_counts WHERE time < %(begin)s - INTERVAL '1 day')"""
 # A watch session begins when the user watches the movie for the first time.
 _NEW_WATCHES = f"""
 WITH recent AS MATERIALIZED (
@@ -117,6 +121,8 @@ def mark_suspects(database: Database, now: datetime, scale: LogScale) -> int:
     bounds = {level: level_bounds(level, *scale) for level in LEVELS}
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute("SELECT merge_movie_counts(%s)", (now - 2 * WINDOW,))
+    if not database.read(_HAS_ESTABLISHED, times, deadline_ms=DEADLINE_MS)[0][0]:
+        return 0
     targets = find_targets(count_ratings(database, times, bounds))
     targets += find_watched_targets(count_watches(database, times))
     return sum(_mark(database, target, times, bounds.get(target.level, (0.0, 0.0))) for target in targets)
