@@ -7,7 +7,7 @@ from dashboards.panels import Kind, Panel, Tile, below, info
 TITLE = "Fairness"
 QUESTION = "Are some users or movies served worse than others, and worse than by the release before?"
 
-_NO_ROWS = "No day with enough users was measured yet"
+_NO_ROWS = "Nothing was measured yet: the first rows come at a full hour with enough users"
 # The newest day of each release, arm and version in the time range.
 _NEWEST = """
 FROM (SELECT DISTINCT ON (release, arm, model_version, metric, kind, group_name) * FROM live_fairness

@@ -8,6 +8,7 @@ TITLE = "Model quality"
 QUESTION = "Are live predictions as accurate as the evaluation before the release?"
 
 _NO_PREDICTIONS = "No prediction was evaluated yet"
+_NO_POINTS = "No prediction was evaluated in a whole interval of the chart yet"
 # Windows of five minutes, or of an hour for long time ranges.
 _WINDOWS = "window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND"
 # The newest window of the charts below, so that tiles and charts agree.
@@ -87,7 +88,7 @@ RMSE_OVER_TIME = Panel(
     decimals=3,
     show_thresholds=True,
     series_colors={"rmse": BLUE, "low": "#8b93a7", "high": "#8b93a7"},
-    no_rows=_NO_PREDICTIONS,
+    no_rows=_NO_POINTS,
     runbook="live-rmse",
 )
 BY_VERSION = Panel(
@@ -104,7 +105,7 @@ BY_VERSION = Panel(
     "none",
     below(1.05, 1.2),
     decimals=3,
-    no_rows=_NO_PREDICTIONS,
+    no_rows=_NO_POINTS,
     runbook="live-rmse",
 )
 BY_TIER = Panel(
@@ -166,7 +167,7 @@ COVERAGE_OVER_TIME = Panel(
     info(),
     width=9,
     decimals=1,
-    no_rows=_NO_PREDICTIONS,
+    no_rows=_NO_POINTS,
 )
 RETRAIN_RUNS = Panel(
     11,

@@ -147,7 +147,7 @@ SELECT topic, partition, next_offset AS "next offset", watches, ratings, recomme
 FROM written_offsets JOIN topics USING (topic_key) ORDER BY topic_key DESC, partition LIMIT 50""",
     "none",
     info(),
-    width=14,
+    width=16,
     no_rows="No record was ever written",
     units={"last record": "s"},
 )
@@ -163,7 +163,7 @@ SELECT received, reason, octet_length(body) AS size FROM rejected_events
 WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 10""",
     "none",
     info(),
-    width=10,
+    width=8,
     units={"size": "bytes"},
     no_rows="No delivery was rejected in this time range",
 )

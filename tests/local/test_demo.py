@@ -100,6 +100,16 @@ def test_display_is_a_table_on_a_terminal_only(terminal: bool) -> None:
     assert ("kafka (restarted 2x)  bridge" in text) == terminal
 
 
+def test_display_prints_each_release_once_with_its_reason() -> None:
+    """A visitor sees in the terminal that a bad canary was rolled back, and why."""
+    console = Console(force_terminal=False, width=100, record=True, file=io.StringIO())
+    with DemoDisplay(console) as display:
+        for number, reason in ((1, "retrain: first model"), (1, "retrain: first model"), (2, "monitor: canary harms")):
+            display.show(make_stats(release_number=number, release_reason=reason), ())
+    lines = [line for line in console.export_text().splitlines() if line.startswith("Release")]
+    assert lines == ["Release 1 by retrain: first model", "Release 2 by monitor: canary harms"]
+
+
 def test_format_summary_successful_demo_says_so() -> None:
     """Nothing lost, duplicated or failed, and retrained: the demo is successful."""
     assert make_outcome().successful

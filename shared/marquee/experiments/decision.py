@@ -148,7 +148,7 @@ def _harm(view: _View) -> _Outcome | None:
     # Equal arms cannot harm: the data or the pipeline is at fault.
     alert: Literal["harmed", "invalid"] = "invalid" if view.declaration.kind == "aa" else "harmed"
     worst = max(view.arms, key=lambda one: one.e)
-    return _stop("back", view, f"{worst.arm} harms: mean e-value {worst.e:.3g}", alert)
+    return _stop("back", view, f"{worst.arm} harms: mean e-value {worst.e:,.0f}", alert)
 
 
 def _unsound(view: _View) -> _Outcome | None:

@@ -86,7 +86,8 @@ class Demo:
             staged = stage_bad_canary(connect(self._system.settings.objects_url))
             self._console.print(
                 f"Staged a bad model as canary {staged.experiment}: the monitor rolls it back.\n"
-                f"Watch it: {self._system.url('dashboards')}/d/marquee-experiments"
+                f"Watch it: {self._system.url('dashboards')}/d/marquee-experiments",
+                soft_wrap=True,
             )
         try:
             self._display_stats(collector)

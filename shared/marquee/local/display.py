@@ -25,10 +25,14 @@ class DemoDisplay(LiveDisplay):
         self._console = console
         self._started = time.monotonic()
         self._next_line = self._started
+        self._release = 0
 
     def show(self, stats: LiveStats, parts: tuple[PartState, ...]) -> None:
-        """Redraw the table, or print a line if one is due."""
+        """Print a new release with its reason; then redraw the table, or print a line if one is due."""
         now = time.monotonic()
+        if stats.release_number != self._release:
+            self._release = stats.release_number
+            self._console.print(f"Release {self._release} by {stats.release_reason}", soft_wrap=True)
         if self.draw(lambda: stats_table(stats, parts, now - self._started)):
             return
         if now >= self._next_line:

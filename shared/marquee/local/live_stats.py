@@ -43,6 +43,8 @@ class LiveStats:
     tiers: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
     release_number: int = 0
+    release_reason: str = ""
+    """Author and reason of the release."""
     serving: tuple[str, ...] = ()
     retrains: tuple[JobRun, ...] = ()
     accuracy: Accuracy | None = None
@@ -130,7 +132,8 @@ class LiveStatsCollector:
             return {}
         runs = tuple(run for run in read_runs(self._state_dir, RETRAIN) if run.started >= self._since)
         versions = tuple(arm.version for arm in current.arms)
-        return {"release_number": current.number, "serving": versions, "retrains": runs}
+        reason = f"{current.author}: {current.reason}"
+        return {"release_number": current.number, "release_reason": reason, "serving": versions, "retrains": runs}
 
     def _accuracy(self) -> dict[str, Any]:
         """Return the accuracy on all ratings of this run, when the monitor has evaluated again."""
