@@ -16,6 +16,7 @@ background:var(--page)}
 h2{margin-top:2.5rem;border-top:1px solid var(--edge);padding-top:1.5rem}
 h1,h2,h3{line-height:1.25;overflow-wrap:anywhere}a{color:var(--accent)}
 code,pre{background:var(--code);border-radius:5px;font-size:.9em;overflow-wrap:anywhere}code{padding:.1em .3em}
+td:last-child code{overflow-wrap:normal}
 pre{padding:.8rem;overflow:auto}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--edge)}
@@ -53,6 +54,10 @@ def _operation(path: str, method: str, operation: dict[str, Any], servers: Any, 
     text = [f'<h2 id="{operation["operationId"]}"><code>{method.upper()} {escape(path)}</code></h2>']
     text.append(f"<p>{_inline(operation['summary'])}. {_inline(operation.get('description', ''))}</p>")
     text.append(f'<p class="muted">{escape(servers[0]["description"])}: {escape(servers[0]["url"])}</p>')
+    if method == "get" and servers is document["servers"]:
+        # The page and this operation have the same address, whichever port that is.
+        address = _fill_in(path, operation.get("parameters", ()))
+        text.append(f'<p>Try it: <a href="{escape(address)}">{escape(address)}</a></p>')
     if parameters := operation.get("parameters"):
         rows = [
             (
@@ -74,6 +79,13 @@ def _operation(path: str, method: str, operation: dict[str, Any], servers: Any, 
         )
         rows.append((status, _inline(response["description"]), types))
     return "\n".join([*text, _table(("status", "meaning", "content"), rows)])
+
+
+def _fill_in(path: str, parameters: Sequence[dict[str, Any]]) -> str:
+    """Return the path with the examples of its parameters."""
+    for parameter in parameters:
+        path = path.replace(f"{{{parameter['name']}}}", str(parameter.get("example", "")))
+    return path
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:

@@ -130,12 +130,12 @@ def _events_schema() -> dict[str, Any]:
 
 def _version() -> dict[str, Any]:
     answer = {"description": "Program and models", "content": {"application/json": {"schema": {"type": "object"}}}}
-    return {"operationId": "version", "summary": "What serves", "responses": {"200": answer}}
+    return {"operationId": "version", "summary": "The program, the release and its arms", "responses": {"200": answer}}
 
 
 def _ready() -> dict[str, Any]:
     answers = {"200": _text("A recommendation can be made"), "503": {"$ref": "#/components/responses/Unavailable"}}
-    return {"operationId": "ready", "summary": "Whether a recommendation can be made", "responses": answers}
+    return {"operationId": "ready", "summary": "Readiness for recommendations", "responses": answers}
 
 
 def _query(names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -91,6 +91,16 @@ def test_contract_files_are_current_and_served(urls: dict[str, str]) -> None:
             assert response.read() == (CONTRACT / name).read_bytes()
 
 
+def test_contract_page_links_are_answered(urls: dict[str, str]) -> None:
+    """The page names a request for each GET of ``recommend`` that can be tried by a click, on any port."""
+    paths = re.findall(r'Try it: <a href="([^"]+)"', api_page(DOCUMENT))
+    assert [path.split("/")[1] for path in paths] == ["recommend", "similar", "version", "readyz"]
+    for path in paths:
+        request = urllib.request.Request(urls["8082"] + path, headers={"Marquee-Key": KEY})
+        with urllib.request.urlopen(request) as response:
+            assert response.status == 200
+
+
 def _curl_examples() -> list[str]:
     """Return the commands in the pages' code blocks that begin with curl, with their further lines."""
     blocks = [
