@@ -90,10 +90,11 @@ def render_page(results: ModelReport) -> str:
 
 
 def _backtest_parts(found: BacktestReport | None) -> dict[str, str]:
-    """Return what the page says of the backtest: why these models serve, in one clause, and its tables."""
+    """Return what the page says of the backtest: why these models serve, the main numbers, and its tables."""
     if found is None:
         return {
             "backtest_reason": "they are the best of the comparison below",
+            "backtest_numbers": "",
             "backtest": "The backtest was not run.\n",
         }
     metrics, main = found.overall.metrics, found.plan.models[0].name
@@ -102,18 +103,21 @@ def _backtest_parts(found: BacktestReport | None) -> dict[str, str]:
     verdict = (
         "they have the lowest error and the best lists" if best else "they were chosen before; they are not the best"
     )
-    reason = (
-        f"{verdict} in a replay through the serving code.\n"
-        f"RMSE of predicted ratings: {_against(errors, main, 4)}.\n"
-        f"NDCG@10 of the lists: {_against(gains, main, 3)}"
+    numbers = (
+        f"\n- RMSE of predicted ratings, lower is better: {_against(errors, main, 4)}."
+        f"\n- NDCG@10 of the lists, higher is better: {_against(gains, main, 3)}."
     )
     images = "\n".join(f"![{title}](models/{file})\n" for file, title in _BACKTEST_CHARTS.items())
-    return {"backtest_reason": reason, "backtest": f"{render_tables(found)}\n{images}"}
+    return {
+        "backtest_reason": f"{verdict} in a replay through the serving code",
+        "backtest_numbers": numbers,
+        "backtest": f"{render_tables(found)}\n{images}",
+    }
 
 
 def _against(values: Mapping[str, float], main: str, digits: int) -> str:
     others = (f"{format_number(value, digits)} ({name})" for name, value in values.items() if name != main)
-    return f"{format_number(values[main], digits)}; {', '.join(others)}"
+    return f"**{format_number(values[main], digits)}**, compared with {', '.join(others)}"
 
 
 def _summary(results: ModelReport, metric: str, names: Sequence[str]) -> str:
