@@ -154,6 +154,16 @@ def test_user_of_the_model_shows_tier_and_history(play: Page) -> None:
     expect(play.locator("#history")).to_have_text("Nothing is known of this user.")
 
 
+def test_user_id_that_is_none_leaves_nothing_of_the_user_before(play: Page) -> None:
+    """The page says what an id is, and shows no list, tier or history."""
+    rate(play, 7, 5)
+    play.get_by_label("User id").fill("a,b")
+    play.get_by_role("button", name="Show", exact=True).click()
+    expect(play.locator("#status")).to_contain_text("The id is 'a,b': it must be 1 to 128 characters")
+    for part in ("#tier", "#movies", "#history"):
+        expect(play.locator(part)).to_be_empty()
+
+
 def test_rating_by_the_keyboard_alone(play: Page) -> None:
     """Tab reaches the stars and an arrow key rates; the focus stays on the stars."""
     play.get_by_label("Find a movie").focus()
@@ -213,4 +223,4 @@ def test_invalid_request_says_what_is_valid(play_url: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{play_url}/api/play/{path}")
     assert refused.value.code == 400
-    assert refused.value.read().strip()
+    assert msgspec.json.decode(refused.value.read())["error"]

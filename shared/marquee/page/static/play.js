@@ -35,7 +35,7 @@ function query(more = {}) {
 }
 
 async function rate(movie, rating) {
-  const focused = document.activeElement?.id;
+  const focused = document.activeElement?.id, before = state.ratings.get(movie.movie_id);
   state.ratings.set(movie.movie_id, rating);
   if (!state.byId.has(movie.movie_id)) state.byId.set(movie.movie_id, movie);
   const event = { id: crypto.randomUUID(), time: new Date().toISOString(), type: "rating", user_id: state.user, movie_id: movie.movie_id, rating };
@@ -46,7 +46,8 @@ async function rate(movie, rating) {
     at(focused ?? "")?.focus();
     await refresh(`${titleOf(movie)} rated ${rating} of ${state.scale.at(-1)}`);
   } catch (error) {
-    state.ratings.delete(movie.movie_id);
+    if (before === undefined) state.ratings.delete(movie.movie_id);
+    else state.ratings.set(movie.movie_id, before);
     say(`The rating was not stored: ${error.message}`, true);
   }
 }
@@ -73,7 +74,7 @@ const TIERS = {
 
 async function showList(round) {
   const answer = await call(`/api/play/recommend/${encodeURIComponent(state.user)}?${query({ explain: REASONS })}`).catch((error) => {
-    if (round === state.round) showNoList(error.message);
+    if (round === state.round) { at("tier").replaceChildren(); showNoList(error.message); }
     throw error;
   });
   if (round !== state.round) return "";
@@ -126,7 +127,10 @@ async function showComparison(round) {
 }
 
 async function showUser(round, tier) {
-  const history = await call(`/api/play/users/${encodeURIComponent(state.user)}`);
+  const history = await call(`/api/play/users/${encodeURIComponent(state.user)}`).catch((error) => {
+    if (round === state.round) at("history").replaceChildren();
+    throw error;
+  });
   const unknown = (await tier) === "personalised"
     ? "The model knows this user from the data that it was trained on. No newer event is stored." : "Nothing is known of this user.";
   if (round !== state.round) return;
@@ -180,7 +184,7 @@ function listen() {
   at("filters").addEventListener("input", soon);
   at("filters").addEventListener("reset", soon);
   for (const side of ["left", "right"]) at(side).addEventListener("change", () => refresh());
-  at("user-form").addEventListener("submit", (event) => { event.preventDefault(); setUser(at("user-id").value.trim()); });
+  at("user-form").addEventListener("submit", (event) => { event.preventDefault(); setUser(at("user-id").value.trim() || newUser()); });
   at("new-user").addEventListener("click", () => setUser(newUser()));
   at("close").addEventListener("click", () => at("similar").close());
   at("theme").addEventListener("click", () => {
