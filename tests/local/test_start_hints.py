@@ -25,7 +25,8 @@ class StartedSystem(LocalSystem):
 
 
 def make_hints(directory: Path, shape: Shape) -> str:
-    system = StartedSystem(ROOT, StateDir(directory), Settings(api_keys=CALLERS), lambda _: None, shape)
+    settings = Settings(api_keys=CALLERS if shape.is_open else "")
+    system = StartedSystem(ROOT, StateDir(directory), settings, lambda _: None, shape)
     system.root = directory.parent
     return format_hints(system)
 
@@ -50,6 +51,12 @@ def test_hints_without_app_name_none(tmp_path: Path) -> None:
 def test_hints_open_host_is_the_address_of_the_app(tmp_path: Path) -> None:
     """A phone reaches the app at the address of ``--host``."""
     assert "http://0.0.0.0:8085/" in make_hints(tmp_path, Shape(app=True, host="0.0.0.0"))
+
+
+def test_hints_send_a_key_where_callers_need_one(tmp_path: Path) -> None:
+    """Without one, the commands would be refused."""
+    hints = make_hints(tmp_path, Shape(host="0.0.0.0"))
+    assert '  curl -H "Marquee-Key: $KEY" http://127.0.0.1:8087/recommend/42' in hints.splitlines()
 
 
 def test_hints_commands_are_short_where_they_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

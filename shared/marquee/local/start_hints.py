@@ -23,13 +23,14 @@ def format_hints(system: LocalSystem) -> str:
     ]
     width = max(len(url) for _, url, _ in pages)
     marquee = _marquee_command(system)
+    key = '-H "Marquee-Key: $KEY" ' if system.settings.recommend_key else ""  # Of a caller that MARQUEE_API_KEYS names.
     return "\n".join(
         [
             "Open:",
             *(f"  {name:10}  {url:{width}}  {what}" for name, url, what in pages),
             "In another terminal:",
-            f"  curl {recommend}/recommend/{_USER}",
-            f"  curl -H 'Accept: application/json' '{recommend}/recommend/{_USER}?n=5&explain=3'",
+            f"  curl {key}{recommend}/recommend/{_USER}",
+            f"  curl {key}-H 'Accept: application/json' '{recommend}/recommend/{_USER}?n=5&explain=3'",
             f"  {marquee} status",
             f'  eval "$({marquee} env)"  # settings for other commands, such as `marquee release list`',
         ]
