@@ -87,6 +87,8 @@ def test_settings_assignment_raises() -> None:
 def test_require_missing_setting_is_named() -> None:
     with pytest.raises(SettingsError, match=r"MARQUEE_DATABASE_URL is not set: .* For example postgresql://"):
         Settings().require("kafka_topic", "database_url")
+    with pytest.raises(SettingsError, match=r"MARQUEE_TOKEN_SECRET is not set: .* no token is valid\.$"):
+        Settings().require("token_secret")
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=12))

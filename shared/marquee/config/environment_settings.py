@@ -6,7 +6,7 @@ All problems are found before the first is reported, so that a deployment can be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, Self
 
 from marquee.config.fields import field_meta, masked_repr, settings_class, to_text
@@ -73,11 +73,7 @@ class EnvironmentSettings:
         missing = [name for name in names if not getattr(self, name)]
         if missing:
             raise SettingsError(
-                "\n".join(
-                    f"{PREFIX}{name.upper()} is not set: {field_meta(by_name[name]).doc} "
-                    f"For example {field_meta(by_name[name]).example or by_name[name].default}"
-                    for name in missing
-                )
+                "\n".join(f"{PREFIX}{name.upper()} is not set: {_describe_setting(by_name[name])}" for name in missing)
             )
         return self
 
@@ -99,6 +95,12 @@ class EnvironmentSettings:
         declared = (f for f in fields(self) if f.name in self.__dict__)
         values = (f"{f.name}={masked_repr(f, self.__dict__[f.name])}" for f in declared)
         return f"{type(self).__name__}({', '.join(values)})"
+
+
+def _describe_setting(declared: Field[Any]) -> str:
+    meta = field_meta(declared)
+    example = meta.example or declared.default
+    return f"{meta.doc} For example {example}" if example else meta.doc
 
 
 def _suggestion(name: str, value: str, known: Mapping[str, Any]) -> str:
