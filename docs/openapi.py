@@ -32,7 +32,10 @@ def openapi_document() -> dict[str, Any]:
             "title": "Marquee",
             "version": marquee.__version__,
             "summary": "Recommendations, similar movies and events",
-            "description": "`recommend` and `events` are functions with addresses of their own; see `servers`.",
+            "description": (
+                "`recommend` and `events` are functions with addresses of their own; see `servers`. A `+` in a query "
+                "string stands for itself, because movie ids contain it: write a space as `%20`."
+            ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": _RECOMMEND,
