@@ -11,7 +11,7 @@ from tests.serving.models import TRAINED_THROUGH, flip_last_bit, store_model, tw
 from tests.support.records import rows
 
 from marquee.db.pool import Database
-from marquee.evaluation.bootstrap import StreamingErrors
+from marquee.evaluation.bootstrap import RESAMPLES, ErrorSums, draw_poisson_weights
 from marquee.monitoring import live_accuracy
 from marquee.monitoring.served_prediction import NO_MODEL, RATED_BEFORE, UNKNOWN_MOVIE
 from marquee.registry.artifact import write_artifact
@@ -173,19 +173,21 @@ def test_follow_interval_is_that_of_the_prediction_time(
     ]
 
 
-def test_streaming_errors_interval_has_nominal_coverage() -> None:
+def test_error_sums_interval_has_nominal_coverage() -> None:
     """In 60 experiments of 80 users with correlated errors the interval holds the true RMSE often enough."""
     rng = np.random.default_rng(3)
     true_rmse, covered = (0.5**2 + 0.5**2) ** 0.5, 0
     for experiment in range(60):
-        errors = StreamingErrors()
-        for user in range(80):
-            user_error = rng.normal(0, 0.5)
-            for _ in range(5):
-                error = user_error + rng.normal(0, 0.5)
-                errors.add(f"{experiment}/{user}", 1, error**2, abs(error))
-        accuracy = errors.accuracy()
+        errors = rng.normal(0, 0.5, (80, 1)) + rng.normal(0, 0.5, (80, 5))
+        sums = np.column_stack([np.full(80, 5), (errors**2).sum(1), np.abs(errors).sum(1)])
+        weights = draw_poisson_weights([f"{experiment}/{user}" for user in range(80)], RESAMPLES)
+        total, half = ErrorSums(), ErrorSums()
+        total.add(sums[:30], weights[:30])
+        half.add(sums[30:], weights[30:])
+        total += half
+        accuracy = total.accuracy()
         assert accuracy is not None
+        assert accuracy.ratings == 400
         rmse = accuracy.rmse
         assert rmse.low is not None
         assert rmse.high is not None
@@ -194,6 +196,22 @@ def test_streaming_errors_interval_has_nominal_coverage() -> None:
     assert covered >= 50
 
 
-def test_streaming_errors_empty_has_no_accuracy() -> None:
+def test_error_sums_empty_has_no_accuracy() -> None:
     """Without errors there is no accuracy."""
-    assert StreamingErrors().accuracy() is None
+    assert ErrorSums().accuracy() is None
+
+
+def test_draw_poisson_weights_are_poisson_and_belong_to_the_user() -> None:
+    """Mean and variance are 1, resamples are uncorrelated, and a user's weights depend on the id alone."""
+    users = [f"user-{number}" for number in range(2_000)]
+    weights = draw_poisson_weights(users, 203)
+    assert weights.shape == (2_000, 203)
+    assert np.array_equal(draw_poisson_weights(users[7:9], 203), weights[7:9])
+    assert np.array_equal(draw_poisson_weights(users[:3], 50), weights[:3, :50])
+    for number, probability in enumerate((0.367879, 0.367879, 0.183940, 0.061313, 0.015328)):
+        assert (weights == number).mean() == pytest.approx(probability, abs=0.003)
+    assert weights.mean() == pytest.approx(1, abs=0.006)
+    assert weights.var() == pytest.approx(1, abs=0.01)
+    for axis in (weights, weights.T):
+        correlations = np.abs(np.array(np.corrcoef(axis[:200].astype(np.float64))))
+        assert correlations[np.triu_indices(200, 1)].mean() < 1.2 * 0.8 / axis.shape[1] ** 0.5

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.evaluation import exposure, metrics
-from marquee.evaluation.bootstrap import INTERVAL, RESAMPLES, percentile_interval, poisson_weights
+from marquee.evaluation.bootstrap import INTERVAL, RESAMPLES, draw_poisson_weights, percentile_interval
 from marquee.evaluation.movie_groups import MovieGroups
 from marquee.evaluation.user_groups import UNKNOWN, split_members
 
@@ -128,9 +128,7 @@ def measure_exposure(
 
 def _draw(user_ids: Sequence[str]) -> Floats:
     """Return the weights of the users in each resample, [RESAMPLES, n_users]."""
-    if not len(user_ids):
-        return np.empty((RESAMPLES, 0))
-    return np.stack([poisson_weights(user_id) for user_id in user_ids], axis=1).astype(np.float64)
+    return draw_poisson_weights(user_ids, RESAMPLES).T.astype(np.float64)
 
 
 def _sample(found: UserSums, weights: Floats, rows: NDArray[np.bool_] | slice) -> Floats:

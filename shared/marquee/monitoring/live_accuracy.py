@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from marquee.db.pool import Database
-from marquee.evaluation.bootstrap import Accuracy, StreamingErrors
+from marquee.evaluation.bootstrap import RESAMPLES, Accuracy, ErrorSums, Floats, draw_poisson_weights
 
 DEADLINE_MS = 60_000
 MIN_LOOKBACK, MAX_LOOKBACK = timedelta(days=1), timedelta(days=8)
@@ -35,6 +39,8 @@ class Window:
 WINDOWS = (Window(300, 60), Window(3_600, 300), Window(86_400, 3_600))
 # Every step and every length is a multiple of it.
 _GRID_S = 60
+# Users whose weights are in memory at a time: 16 MB.
+_USER_CHUNK = 10_000
 
 ALL = ("", "")
 
@@ -68,37 +74,33 @@ ON CONFLICT (time, window_s, arm, model_version) DO UPDATE SET
 
 
 class _ErrorGroup:
-    """Errors and interval coverage of one arm and version."""
+    """Errors and interval coverage of one arm and version, or of several."""
 
     def __init__(self) -> None:
-        self.errors = StreamingErrors()
+        self.errors = ErrorSums()
         self._users: set[str] = set()
-        self._with_interval = self._covered = 0
-        self._nominal = 0.0
+        # Predictions with an interval, the sum of their nominal coverages, and those within it.
+        self._coverage = np.zeros(3)
 
-    def add(
-        self,
-        user_id: str,
-        ratings: int,
-        squares: float,
-        absolutes: float,
-        with_interval: int,
-        nominal: float,
-        covered: int,
-    ) -> None:
-        """Add sums over ratings of one user."""
-        self.errors.add(user_id, ratings, squares, absolutes)
-        self._users.add(user_id)
-        self._with_interval += with_interval
-        self._nominal += nominal
-        self._covered += covered
+    def add(self, user_ids: Sequence[str], sums: Floats, weights: NDArray[np.uint8]) -> None:
+        """Add the sums of ``_SUMS`` of users [n_users, 6], and the users' weights in each resample."""
+        self._users.update(user_ids)
+        self.errors.add(sums[:, :3], weights)
+        self._coverage += sums[:, 3:].sum(0)
+
+    def __iadd__(self, other: _ErrorGroup) -> _ErrorGroup:
+        self._users |= other._users
+        self.errors += other.errors
+        self._coverage += other._coverage
+        return self
 
     def row(self) -> tuple[float | None, ...]:
         """Return the columns of ``live_accuracy`` from ``ratings`` on."""
         accuracy = self.errors.accuracy()
         assert accuracy is not None  # A group is created with its first rating.
-        n, rmse, mae = self._with_interval, accuracy.rmse, accuracy.mae
-        coverage = (self._nominal / n, self._covered / n) if n else (None, None)
+        n, nominal, covered = self._coverage.tolist()
+        rmse, mae = accuracy.rmse, accuracy.mae
+        coverage = (nominal / n, covered / n) if n else (None, None)
         errors = (rmse.value, rmse.low, rmse.high, mae.value, mae.low, mae.high)
         return accuracy.ratings, len(self._users), *errors, *coverage
 
@@ -167,11 +169,24 @@ def _compute_window(database: Database, window: Window, end: datetime) -> int:
 
 def _read_groups(database: Database, start: datetime, end: datetime) -> defaultdict[tuple[str, str], _ErrorGroup]:
     """Return the errors of all ratings, of each arm, of each version, and of each pair of them."""
-    groups: defaultdict[tuple[str, str], _ErrorGroup] = defaultdict(_ErrorGroup)
+    users_by_pair: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for user_id, arm, version, *sums in database.read(_SUMS, (start, end), deadline_ms=DEADLINE_MS):
+        users_by_pair[arm, version].append((user_id, *sums))
+    groups: defaultdict[tuple[str, str], _ErrorGroup] = defaultdict(_ErrorGroup)
+    for (arm, version), rows in users_by_pair.items():
+        pair = _add_up(rows)
         for names in {(arm, version), (arm, ""), ("", version), ALL}:
-            groups[names].add(user_id, *sums)
+            groups[names] += pair
     return groups
+
+
+def _add_up(rows: Sequence[tuple[Any, ...]]) -> _ErrorGroup:
+    """Return the errors of one arm and version, whose ``rows`` have a user each."""
+    group = _ErrorGroup()
+    for first in range(0, len(rows), _USER_CHUNK):
+        user_ids, *columns = zip(*rows[first : first + _USER_CHUNK], strict=True)
+        group.add(user_ids, np.array(columns, np.float64).T, draw_poisson_weights(user_ids, RESAMPLES))
+    return group
 
 
 def _seconds(time: datetime) -> int:

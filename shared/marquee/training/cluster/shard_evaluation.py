@@ -140,8 +140,8 @@ def _resample(
     totals: dict[str, np.ndarray] = {}
     for first in range(0, len(user_ids), _USER_CHUNK):
         rows = slice(first, first + _USER_CHUNK)
-        drawn = [draw_poisson_weights(user_id, resamples) for user_id in user_ids[rows]]
-        weights = np.column_stack([np.ones(len(drawn)), np.array(drawn, np.float64)]).T
+        drawn = draw_poisson_weights(user_ids[rows], resamples)
+        weights = np.column_stack([np.ones(len(drawn)), drawn]).T
         sums = {name: weights @ table[rows][:, k] for k, name in enumerate(names)}
         for (kind, group), members in groups.items():
             inside = members[rows]
