@@ -19,6 +19,10 @@ FULL ?=
 KILLS ?= 50
 SEED ?=
 USERS ?= 100
+DEMO ?=
+ifneq (,$(filter-out canary,$(DEMO)))
+$(error DEMO=$(DEMO) is unknown: the only one is DEMO=canary)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness loops cost dashboards docs requirements wheel bundle android infra-check clean

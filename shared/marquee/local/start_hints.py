@@ -22,7 +22,8 @@ def format_hints(system: LocalSystem) -> str:
         ("API", f"{recommend}/docs", "its description"),
     ]
     width = max(len(url) for _, url, _ in pages)
-    marquee = _marquee_command(system)
+    program = _shorten(Path(sys.executable).parent / "marquee")
+    marquee = f"{program} local{_state_option(system)}"
     key = '-H "Marquee-Key: $KEY" ' if system.settings.recommend_key else ""  # Of a caller that MARQUEE_API_KEYS names.
     return "\n".join(
         [
@@ -32,7 +33,7 @@ def format_hints(system: LocalSystem) -> str:
             f"  curl {key}{recommend}/recommend/{_USER}",
             f"  curl {key}-H 'Accept: application/json' '{recommend}/recommend/{_USER}?n=5&explain=3'",
             f"  {marquee} status",
-            f'  eval "$({marquee} env)"  # settings for other commands, such as `marquee release list`',
+            f'  eval "$({marquee} env)"  # settings for other commands, such as `{program} release list`',
         ]
     )
 
@@ -42,11 +43,9 @@ def _app_url(system: LocalSystem) -> str:
     return f"http://{system.shape.host}:{port}/"
 
 
-def _marquee_command(system: LocalSystem) -> str:
-    """Return the command of ``marquee local`` for this system, as short as the working directory allows."""
-    command = f"{_shorten(Path(sys.executable).parent / 'marquee')} local"
+def _state_option(system: LocalSystem) -> str:
     directory = system.state_dir.directory
-    return command if directory == system.root / ".local" else f"{command} --state-dir {_shorten(directory)}"
+    return "" if directory == system.root / ".local" else f" --state-dir {_shorten(directory)}"
 
 
 def _shorten(path: Path) -> str:
