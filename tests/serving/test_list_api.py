@@ -249,13 +249,15 @@ def test_reply_genre_that_no_movie_has_says_which_there_are(api: Api, path: str,
 
 
 def test_reply_filtered_list_without_a_release_is_empty_rather_than_wrong(store: FileStore) -> None:
-    """The database's popular movies have no attributes: a rule that asks for one leaves none."""
+    """The database's popular movies have no attributes: a rule that asks for one leaves none, and none is similar."""
     from marquee.serving.popular_movies import PopularMovies
 
     cache = ReleaseCache(store, refresh_s=3_600, background=False)
     popular = PopularMovies(lambda limit: [(make_movie_id(row), 1.0) for row in range(40)], refresh_s=60)
     executor = DeadlineExecutor("object store", deadline_ms=10_000)
     http = RecommendHttp(Recommender(cache, objects=executor, popular=popular, wait_s=0.0))
+    similar = http.reply("GET", f"/similar/{make_movie_id(0)}")
+    assert (similar.status, b"popular" in similar.body, b"no release yet" in similar.body) == (503, False, True)
     filtered = http.reply("GET", "/recommend/1", query="genre=drama")
     assert (filtered.status, filtered.body, filtered.headers["Marquee-Notes"]) == (200, b"", "no-match")
     excluded = http.reply("GET", "/recommend/1", query=f"n=5&exclude={make_movie_id(0)}")

@@ -128,7 +128,7 @@ class Recommender:
         loaded = self.cache.get(self._cold_wait_s)
         task.timer.end("release")
         if loaded is None:
-            raise NothingToRecommend(self.cache.explain_nothing())
+            raise NothingToRecommend(f"{self.cache.explain_nothing()} No popular movies are known, either.")
         return self._answer_from_release(loaded, task)
 
     def find_similar(self, movie_id: str, now: datetime, request: ListRequest, *, rated: bool = True) -> Answer:

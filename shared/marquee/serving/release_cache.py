@@ -113,10 +113,10 @@ class ReleaseCache:
     def explain_nothing(self) -> str:
         """Return why no release is loaded, for an error message."""
         if self.store_error:
-            return f"No release could be loaded, and there are no popular movies: {self.store_error}"
+            return f"No release could be loaded: {self.store_error}."
         if self.refusals:
-            return f"The release was refused, and there is no other: {self.refusals[-1].reason}"
-        return "There is no release yet, and nothing has been watched so far: train a model with `marquee retrain`."
+            return f"The release was refused, and there is no other: {self.refusals[-1].reason}."
+        return "There is no release yet: train a model with `marquee retrain`."
 
     def start(self) -> None:
         """Start to load the release without waiting for it; otherwise the first request does."""
