@@ -15,7 +15,7 @@ import psycopg2
 from benchmarks.empty_database import empty_database
 from marquee.db import rollups
 from marquee.db.pool import Database
-from marquee.monitoring import app_outcome_hours, attribution, availability, live_accuracy
+from marquee.monitoring import app_outcome_hours, attribution, availability, experiment_days, live_accuracy
 from marquee.monitoring.live_fairness import LiveFairness
 
 REAL_DAY = 136_000_000
@@ -67,6 +67,10 @@ def _evaluate(database: Database, now: datetime) -> None:
     availability.update_availability(database, now, CALLER_TIMEOUT_MS)
     attribution.update_attribution(database, now, budget_s=3_600)
     app_outcome_hours.update_outcome_hours(database)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT DISTINCT time FROM experiment_hours")
+        for (hour,) in cursor.fetchall():
+            experiment_days.write_days(cursor, "candidate", hour)
     LiveFairness(lambda _: None).update(database, now, budget_s=3_600)
 
 

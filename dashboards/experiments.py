@@ -304,16 +304,13 @@ WITH newest AS (
     SELECT DISTINCT arm FROM experiment_looks WHERE experiment = (SELECT experiment FROM newest)
 )
 SELECT day, lists, control, "new", "new" - control AS effect FROM (
-SELECT day, sum(greatest(lists, drafted)) AS lists,
+SELECT day, sum(shown)::bigint AS lists,
        coalesce(sum(begun_old)::float8 / nullif(sum(drafted), 0),
            sum(watched) FILTER (WHERE NOT is_new)::float8 / nullif(sum(lists) FILTER (WHERE NOT is_new), 0)) AS control,
        coalesce(sum(begun_new)::float8 / nullif(sum(drafted), 0),
            sum(watched) FILTER (WHERE is_new)::float8 / nullif(sum(lists) FILTER (WHERE is_new), 0)) AS "new"
-FROM (SELECT h.arm IN (SELECT arm FROM arms) AS is_new,
-             h.watched, h.lists, h.drafted, h.begun_old, h.begun_new,
-             greatest(floor(extract(epoch FROM h.time - e.first_asked) / 86400), 0)::int AS day
-      FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
-      WHERE h.experiment = (SELECT experiment FROM newest)) AS days
+FROM (SELECT *, arm IN (SELECT arm FROM arms) AS is_new FROM experiment_days
+      WHERE experiment = (SELECT experiment FROM newest)) AS days
 GROUP BY days.day) AS by_day ORDER BY by_day.day LIMIT 30""",
     "none",
     info(),

@@ -19,6 +19,7 @@ from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie,
 from marquee.events.parser import EventParser
 from marquee.ingest.store import store_rejected, write_batch, write_impressions
 from marquee.monitoring.app_outcome_hours import update_outcome_hours
+from marquee.monitoring.experiment_days import write_days
 
 HOURS = 24
 RECORDS_PER_HOUR = 120
@@ -42,6 +43,9 @@ def write_good_day(database: Database, now: datetime | None = None) -> datetime:
     with database.transaction() as cursor:
         for statement in (*_MONITORED, *_EXPERIMENT):
             cursor.execute(statement, {"now": now, "versions": list(VERSIONS), "arms": list(ARMS)})
+        cursor.execute("SELECT DISTINCT time FROM experiment_hours")
+        for (hour,) in cursor.fetchall():
+            write_days(cursor, "candidate", hour)
     update_outcome_hours(database)
     return now
 

@@ -11,6 +11,7 @@ from dashboards.experiments import ESTIMATES, NOVELTY, SECONDARY
 from marquee.db.pool import Database
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_query import run_panel_query
+from marquee.monitoring.experiment_days import write_days
 
 pytestmark = pytest.mark.servers
 NOW = datetime.now(UTC)
@@ -47,7 +48,9 @@ def _write_hours(database: Database, watched: dict[str, tuple[int, int]], drafte
     with database.transaction() as cursor:
         for arm, counts in watched.items():
             for days, count in zip((2.9, 0.5), counts, strict=True):
-                cursor.execute(_HOUR, (NOW - timedelta(days=days), arm, arm, count, drafted))
+                hour = NOW - timedelta(days=days)
+                cursor.execute(_HOUR, (hour, arm, arm, count, drafted))
+                write_days(cursor, "trial", hour)
 
 
 def _read(database: Database, panel: Any) -> list[tuple[Any, ...]]:

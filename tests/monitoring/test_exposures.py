@@ -28,6 +28,15 @@ HOURS = """
 SELECT sum(asks), sum(failed), sum(late), sum(lists), sum(watched), sum(minutes), sum(all_minutes)
 FROM experiment_hours WHERE user_id = %s"""
 
+DAYS = """
+SELECT arm, day, shown, lists, watched, drafted, begun_old, begun_new, time
+FROM experiment_days ORDER BY time, arm, day"""
+DAYS_OF_HOURS = """
+SELECT h.arm, greatest(floor(extract(epoch FROM time - first_asked) / 86400)::int, 0) AS day,
+       sum(greatest(lists, drafted)), sum(lists), sum(watched), sum(drafted), sum(begun_old), sum(begun_new), time
+FROM experiment_hours AS h JOIN experiment_users USING (experiment, user_id) GROUP BY h.arm, 2, time
+ORDER BY time, arm, day"""
+
 
 @pytest.fixture
 def writer(database: Database) -> ExperimentStream:
@@ -159,3 +168,19 @@ def test_update_exposures_impressions_tell_who_was_served_by_two_arms(
         update_exposures(database, timeline, RULES, until, until)
         shown = rows(database, "SELECT user_id, shown_arm, crossed FROM experiment_users ORDER BY first_asked, user_id")
         assert sorted(shown) == sorted([(one, "canary", False), (two, "canary", True), (three, "canary", False)])
+
+
+def test_update_exposures_days_equal_the_hours_after_each_run(
+    database: Database, writer: ExperimentStream, timeline: Timeline
+) -> None:
+    """Lists and movies begun by arm and day since the first request are sums of the hours, with records that came late."""
+    begin = timeline.started + _minutes(10)
+    users = [(arm, user) for arm in ("control", "canary") for user in list_users(timeline.release, arm, 3)]
+    runs = (timeline.started + timedelta(hours=3), timeline.started + timedelta(hours=6))
+    for number, until in enumerate(runs):
+        for place, (_, user) in enumerate(users):
+            asked = begin + _minutes(70 * place + 35 * number)
+            writer.ask(asked, user, (1, 2))
+            writer.watch(asked + _minutes(5), user, 1 + number, minutes=20)
+        update_exposures(database, timeline, RULES, until, until)
+        assert rows(database, DAYS) == rows(database, DAYS_OF_HOURS) != []

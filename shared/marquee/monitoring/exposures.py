@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from marquee.db.pool import Database
 from marquee.experiments.declaration import Declaration
+from marquee.monitoring.experiment_days import write_days
 from marquee.monitoring.experiment_timeline import Timeline
 from marquee.monitoring.open_hours import HOUR, LATE, is_due
 
@@ -229,4 +230,6 @@ def _compute_hour(
     }
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_HOUR_ROWS, parameters)
-        return int(cursor.rowcount)
+        rows = int(cursor.rowcount)
+        write_days(cursor, timeline.name, hour)
+        return rows
