@@ -19,8 +19,8 @@ from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.log_scale import LogScale
-from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.events_http import MAX_EVENTS_BYTES, EventsHttp, EventsReply, text_reply
+from marquee.ingest.request_body import discard_body, read_body
 
 CONNECTIONS = 2
 """Database connections of a process; infra/functions.yaml counts them."""
@@ -49,9 +49,8 @@ def _answer(request: flask.Request) -> flask.Response:
         return _respond(text_reply(200, "ok"))
     with _lock:  # Concurrent first requests share one pool.
         http = _create()
-    request.max_content_length = MAX_EVENTS_BYTES
     try:
-        return _respond(http.reply(request.environ, request.path, request.get_data))
+        return _respond(http.reply(request.environ, request.path, lambda: read_body(request, MAX_EVENTS_BYTES)))
     except RequestEntityTooLarge:
         discard_body(request)
         return _respond(text_reply(413, f"The body has more than {MAX_EVENTS_BYTES} bytes: send fewer events at once."))

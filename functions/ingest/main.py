@@ -33,9 +33,9 @@ from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, Pu
 from marquee.events.envelopes import MAX_BODY_BYTES
 from marquee.events.log_scale import LogScale
 from marquee.events.parser import EventParser
-from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.handler import IngestHandler
 from marquee.ingest.push_identity import PushIdentity
+from marquee.ingest.request_body import discard_body, read_body
 
 CONNECTIONS = 2
 """Database connections: one batch is written while the next one is parsed. infra/functions.yaml counts them."""
@@ -77,8 +77,7 @@ def ingest(request: flask.Request) -> flask.Response:
             identity.check(headers)
         if secret:
             check_delivery_secret(secret, headers)
-        request.max_content_length = MAX_BODY_BYTES
-        handler.accept(headers, request.get_data())
+        handler.accept(headers, read_body(request, MAX_BODY_BYTES))
     except RequestEntityTooLarge:
         discard_body(request)
         _log.warning("refused: a body of more than %d bytes", MAX_BODY_BYTES)

@@ -77,6 +77,8 @@ def test_events_function_answers_every_request(start, database_url: str) -> None
     ):
         reply = post(function, body)
         assert (reply.status, reply.body.decode()[: len(sentence)]) == (status, sentence)
+    chunked = function.get("/events", "POST", iter([b" " * 2**20] * 5))
+    assert (chunked.status, chunked.body[:27]) == (413, b"The body has more than 4194")
     assert function.get("/events").headers["Allow"] == "POST"
     assert function.get("/other").status == 404
     with closing(Database(database_url)) as database:

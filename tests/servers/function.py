@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,8 @@ class Function:
     def __exit__(self, *_: object) -> None:
         self.process.stop()
 
-    def get(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
-        """Send one request over a new connection."""
+    def get(self, path: str, method: str = "GET", body: bytes | Iterator[bytes] | None = None, **headers: str) -> Reply:
+        """Send one request over a new connection, an iterator as a chunked body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers)

@@ -1,4 +1,4 @@
-"""Reading of a request's body without keeping it."""
+"""Reading of a request's body up to a limit, and without keeping it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import time
 from io import BytesIO
 from typing import Any
 
+from werkzeug.exceptions import RequestEntityTooLarge
+
 _MAX_BYTES = 256 * 2**20
 _MAX_S = 10
+
+
+def read_body(request: Any, max_bytes: int) -> bytes:
+    """Return the body of a Flask request. Raises ``RequestEntityTooLarge`` if it has more than ``max_bytes``.
+
+    Werkzeug cuts a body of unknown length (chunked) off at its limit without an error, so the limit is one more here.
+    """
+    request.max_content_length = max_bytes + 1
+    body: bytes = request.get_data()
+    if len(body) > max_bytes:
+        raise RequestEntityTooLarge
+    return body
 
 
 def discard_body(request: Any) -> None:
