@@ -94,12 +94,12 @@ RMSE_OVER_TIME = Panel(
 BY_VERSION = Panel(
     6,
     "Live RMSE by model version",
-    "RMSE of each version that served.",
+    "RMSE of each version that served, in windows with at least 30 of its ratings.",
     "a new version is not above the one before it.",
     Kind.SERIES,
     series_sql(
         "avg(rmse) AS rmse",
-        f"live_accuracy WHERE arm = '' AND model_version <> '' AND {_WINDOWS}",
+        f"live_accuracy WHERE arm = '' AND model_version <> '' AND ratings >= 30 AND {_WINDOWS}",
         by="model_version",
     ),
     "none",
