@@ -88,6 +88,27 @@ def test_recommend_restricted_users_with_opposite_histories_get_equal_bytes(
     assert (read_users, sink.kept) == ([], [])
 
 
+def test_recommend_marks_not_read_yet_is_noted(store: FileStore) -> None:
+    """An instance that starts beside an unavailable database says why no user has a profile."""
+
+    def read() -> MarkSet:
+        raise Unavailable("away")
+
+    release_model(store)
+    cache = ReleaseCache(store, refresh_s=3_600, background=False)
+    objects = DeadlineExecutor("objects", deadline_ms=5_000)
+    http = RecommendHttp(Recommender(cache, objects=objects, restricted=RestrictedUsers(read)), now=lambda: NOW)
+    similar = f"/similar/{make_movie_id(5)}"
+    for path, query, note in (
+        ("/recommend/1000", "", "database-unavailable"),
+        ("/recommend/1000", "profile=off", None),
+        (similar, "user=1000", "database-unavailable"),
+        (similar, "", None),
+    ):
+        reply = http.reply("GET", path, query=query)
+        assert (reply.status, (reply.headers or {}).get("Marquee-Notes")) == (200, note)
+
+
 def test_restricted_users_are_read_again_once_a_second() -> None:
     """A user who is marked now is restricted a second later; in between nothing is read."""
     now, versions, calls = [0.0], [marks(0)], []

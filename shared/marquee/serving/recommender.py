@@ -109,12 +109,15 @@ class Recommender:
         a genre that no movie has.
         """
         self._check_genres(request.rules)
-        if request.profile and self._is_restricted(user_id):
+        notes: list[str] = []
+        if request.profile and self._is_restricted(user_id, notes):
             request = msgspec.structs.replace(request, profile=False)
         identity = uuid4() if request.profile else _NO_ID
         stored_id = self._stored_id(user_id) if request.profile else ""
         page = read_page(request, user_id if request.profile else "")
-        return self.answer_task(UserTask(stored_id, now, request, page, identity, user_id, rated=rated))
+        task = UserTask(stored_id, now, request, page, identity, user_id, rated=rated)
+        task.notes += notes
+        return self.answer_task(task)
 
     def answer_task(self, task: UserTask) -> Answer:
         """Return the list of a request whose id and page are known. Raises :class:`NothingToRecommend`."""
@@ -143,10 +146,12 @@ class Recommender:
         loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
         if loaded is None:
             raise NothingToRecommend(self.cache.explain_nothing())
-        if request.user and self._is_restricted(request.user):
+        notes: list[str] = []
+        if request.user and self._is_restricted(request.user, notes):
             request = msgspec.structs.replace(request, user="")
         stored_id = self._stored_id(request.user)
         task = UserTask(stored_id, now, request, FIRST_PAGE, _NO_ID, request.user)
+        task.notes += notes
         arm = loaded.release.assign(stored_id) if request.user else loaded.release.arms[0]
         engine = loaded.engines[arm.name]
         row = engine.item_factors.items.get(movie_id)
@@ -162,8 +167,13 @@ class Recommender:
         listed = Listed(result, interval=rating_interval(engine, state))
         return self._make_answer(task, result.tier, listed, (loaded, arm))
 
-    def _is_restricted(self, user_id: str) -> bool:
-        return self._restricted is not None and self._restricted(user_id)
+    def _is_restricted(self, user_id: str, notes: list[str]) -> bool:
+        """Return whether the user's data must not be read; add a note if that cannot be known yet."""
+        if self._restricted is None or not self._restricted(user_id):
+            return False
+        if self._restricted.is_unread:
+            notes.append(DATABASE_UNAVAILABLE)
+        return True
 
     def _stored_id(self, user_id: str) -> str:
         return self._restricted.stored_id(user_id) if self._restricted else user_id

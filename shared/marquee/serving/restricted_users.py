@@ -40,6 +40,11 @@ class RestrictedUsers:
         self._due_s = float("-inf")
         self.problem = ""
 
+    @property
+    def is_unread(self) -> bool:
+        """True if every user is treated as restricted because the database has not answered yet."""
+        return self._marks is None and not self.problem
+
     def __call__(self, user_id: str) -> bool:
         """Return True if the data of the user must not be read."""
         if self._now_s() >= self._due_s:
