@@ -173,7 +173,7 @@ def test_update_exposures_impressions_tell_who_was_served_by_two_arms(
 def test_update_exposures_days_equal_the_hours_after_each_run(
     database: Database, writer: ExperimentStream, timeline: Timeline
 ) -> None:
-    """Lists and movies begun by arm and day since the first request are sums of the hours, with records that came late."""
+    """Lists and movies begun by arm and day since the first request are sums of the hours, late records included."""
     begin = timeline.started + _minutes(10)
     users = [(arm, user) for arm in ("control", "canary") for user in list_users(timeline.release, arm, 3)]
     runs = (timeline.started + timedelta(hours=3), timeline.started + timedelta(hours=6))
