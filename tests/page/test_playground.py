@@ -20,6 +20,7 @@ from tests.support.axe import find_violations
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
 from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.local.process import free_port
 from marquee.page.playground import Playground, PlaygroundSettings
 from marquee.page.server import DashboardPage
 from marquee.registry.object_store.file_store import FileStore
@@ -224,3 +225,19 @@ def test_invalid_request_says_what_is_valid(play_url: str, path: str) -> None:
         urllib.request.urlopen(f"{play_url}/api/play/{path}")
     assert refused.value.code == 400
     assert msgspec.json.decode(refused.value.read())["error"]
+
+
+@pytest.mark.parametrize("path", ["recommend/7", "similar/7"])
+def test_function_that_is_away_is_named(path: str) -> None:
+    """The page says which function does not answer."""
+    away = f"http://127.0.0.1:{free_port()}"
+    database = Database("postgresql://127.0.0.1:1/none")
+    playground = Playground(PlaygroundSettings(away, away, "file:///nowhere"), database)
+    with (
+        closing(database),
+        serve_page(DashboardPage(database, {}, no_alerts, playground=playground)) as url,
+        pytest.raises(urllib.error.HTTPError) as refused,
+    ):
+        urllib.request.urlopen(f"{url}/api/play/{path}")
+    assert refused.value.code == 503
+    assert msgspec.json.decode(refused.value.read())["error"].startswith("recommend did not answer: ")

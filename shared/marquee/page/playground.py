@@ -18,7 +18,7 @@ import msgspec
 from marquee.config.http_client import HttpClient, HttpResponse
 from marquee.db.pool import Database
 from marquee.db.user_history import History, user_history
-from marquee.errors import NothingToRecommend
+from marquee.errors import NothingToRecommend, RequestFailed
 from marquee.events.log_scale import FIVE_STARS, LogScale
 from marquee.registry.object_store.connect import connect
 from marquee.registry.release import Release, iter_releases
@@ -56,11 +56,11 @@ class Playground:
 
     def ask(self, path: str) -> HttpResponse:
         """Return the response of `recommend` to a path with its query string."""
-        return self._recommend.request("GET", path, headers=self._headers)
+        return _request("recommend", lambda: self._recommend.request("GET", path, headers=self._headers))
 
     def send(self, body: bytes) -> HttpResponse:
         """Return the response of `events` to a body of events."""
-        return self._events.request("POST", "/events", body, self._headers)
+        return _request("events", lambda: self._events.request("POST", "/events", body, self._headers))
 
     def compare(self, release: int, arm: str, user_id: str, query: str) -> HttpResponse:
         """Return the answer that an arm of a release would give to a user."""
@@ -114,6 +114,14 @@ class Playground:
 
     def _read_history(self, user_id: str, since: Any) -> History:
         return user_history(self._database, user_id, since, _HISTORY_DEADLINE_MS)
+
+
+def _request(function: str, send: Callable[[], HttpResponse]) -> HttpResponse:
+    """Return the response of a function. Raises :class:`RequestFailed` that names it."""
+    try:
+        return send()
+    except RequestFailed as error:
+        raise RequestFailed(f"{function} did not answer: {error}") from error
 
 
 def _describe_release(release: Release) -> dict[str, Any]:
