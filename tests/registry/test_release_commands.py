@@ -144,7 +144,7 @@ def test_release_show_with_unusable_artifact_says_why(call: Call, versions: list
     assert "not usable       the manifest of artifact" in call("show", "1")
 
 
-@pytest.mark.parametrize("words", [[], ["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]])
+@pytest.mark.parametrize("words", [["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]])
 def test_release_wrong_arguments_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code and the usage of argparse."""
     with pytest.raises(SystemExit, match="2"):
