@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.synthetic_data import blocks, frame
+from tests.support.synthetic_data import DAY, blocks, frame
 from tests.training.runs import GOOD
 
 from marquee.data.content_features import encode_content
@@ -14,6 +14,7 @@ from marquee.models import content
 from marquee.models.content import ContentRegression
 from marquee.models.ranker_port import RankingFactors
 from marquee.registry.trained_model import TrainedModel
+from marquee.scoring.item_similarity import ItemSimilarity
 from marquee.training.train_model import train_model
 
 NEW = {"b0+new": "0", "b1+new": "1"}
@@ -108,6 +109,26 @@ def test_complete_ranking_division_by_the_trend_leaves_no_movie_longer_than_with
     without = np.linalg.norm(grown.rank_items[:, :3] / grown.trend[:, None], axis=1)
     np.testing.assert_allclose(without, np.linalg.norm(plain.rank_items[:, :3], axis=1))
     np.testing.assert_allclose(grown.trend[30:], 3.0, rtol=1e-6)
+
+
+def test_similar_movies_of_a_trained_model_are_not_those_with_one_old_rating() -> None:
+    """The growth of such movies is nearly 0; movies of the same block come before them."""
+    ratings = blocks()
+    ratings["time"] *= 86_400  # Years instead of minutes.
+    rare = [(f"u0-{number:03}", f"b{number % 4}+rare{number}", 5.0, DAY) for number in range(8)]
+    rows = [*(tuple(row) for row in ratings.itertuples(index=False)), *rare]
+    described = sorted({movie for _, movie, _, _ in rows if movie != "bad+0000"})
+    movies = {movie: {"title": f"Film {n}", "genres": f"genre {movie[1]}"} for n, movie in enumerate(described)}
+    dataset = Dataset.from_frames(frame(*rows), frame(), 1.0, 5.0, SideInformation(movies=movies))
+    # The default rank is above the number of these movies.
+    chosen = {"popularity.prior_likes": 0.1, "rankers.ease.trend_exponent": 1.25, "rankers.ease.rank": 12}
+    model = train_model(dataset, GOOD, chosen=chosen)
+    assert model.trend is not None
+    similarity = ItemSimilarity(model.rank_items, model.rank_history, model.popularity_columns, model.trend)
+    for block in range(4):
+        order = (-similarity.scores(dataset.movie_ids.index(f"b{block}+0001"))).argsort()
+        best = [dataset.movie_ids[row] for row in order[:8].tolist()]
+        assert all(movie.startswith(f"b{block}+0") for movie in best), best
 
 
 def test_content_regression_left_out_error_is_that_of_refits() -> None:
