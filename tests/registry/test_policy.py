@@ -160,3 +160,16 @@ def test_policy_check_quota_values_are_compared_without_case(
         file.write_bytes(msgspec.json.encode(Policy(quotas=(Quota("country", (country,), 0.3),))))
         assert main(["policy", "check", str(file)]) == 0
         assert (f"no movie has country {country}" in capsys.readouterr().out) is warned
+
+
+def test_policy_check_pins_at_one_position_are_warned_of(
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only one of them is shown; pins whose times do not overlap are no mistake."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{store.root}")
+    promote(store, store_model(store), author="test")
+    file = tmp_path / "policy.json"
+    for until, warned in ((None, True), (NOW, False)):
+        file.write_bytes(msgspec.json.encode(Policy(pins=(Pin("a", 3), Pin("b", 3, until=until), Pin("c", 4)))))
+        assert main(["policy", "check", str(file)]) == 0
+        assert ("several movies are pinned now at 3" in capsys.readouterr().out) is warned

@@ -109,12 +109,18 @@ def _check(store: ObjectStore, policy: Policy) -> None:
     same = msgspec.structs.replace(arm.policy, number=0) == msgspec.structs.replace(policy, number=0)
     print(f"the policy is valid{'; it serves already' if same and policy != NO_POLICY else ''}")
     print(f"hidden now: {len(hidden & factors.items.keys())} of {n_items} movies of {arm.version}")
-    print(f"pinned now: {len(policy.active_pins(now))}")
+    pins = policy.active_pins(now)
+    print(f"pinned now: {len(pins)}")
     if change := policy.next_change(now):
         print(f"next change of a window or a pin: {change.isoformat()}")
     named = {*policy.unavailable, *(w.movie_id for w in policy.windows), *(p.movie_id for p in policy.pins)}
     if unknown := sorted(named - factors.items.keys()):
         print(f"warning: {len(unknown)} movies are unknown to the model: {', '.join(unknown[:_SHOWN])}")
+    shared = sorted(at for at, count in Counter(pin.position for pin in pins).items() if count > 1)
+    if shared:
+        print(
+            f"warning: several movies are pinned now at {', '.join(map(str, shared))}: the first that may be shown is"
+        )
     _warn_of_missing_attributes(policy, factors)
 
 
