@@ -61,6 +61,14 @@ def test_explain_list_parts_sum_to_score_and_rating(catalog_engine: Engine) -> N
         assert all(reason.title == f"Movie {reason.movie_id.split('+')[1]}" for reason in explanation.because)
 
 
+def test_explain_list_parts_of_zero_are_not_encoded(catalog_engine: Engine) -> None:
+    """An answer has a part for license fees only where the policy deducts them."""
+    state = get_state(catalog_engine, 1)
+    result = catalog_engine.make_list(state, ListRequest(), ListContext(now=NOW))
+    encoded = [msgspec.to_builtins(one.score) for one in explain_list(catalog_engine, state, result, 3)]
+    assert all(parts.keys() == {"history", "trend", "popularity"} for parts in encoded)
+
+
 def test_explain_list_folded_in_rating_is_the_sum_of_its_shares(catalog_engine: Engine) -> None:
     """A prediction by fold-in needs nothing beside the ratings, unless it was clipped to the scale."""
     state = msgspec.structs.replace(get_state(catalog_engine, 1), record=None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+ZERO = 0.0
+"""Default of a part. Only this very object is omitted, because msgspec compares floats by identity."""
+
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One past movie and its share of a score: without the movie, the score would be lower by the share.
@@ -26,12 +29,12 @@ class ScoreParts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     deduction for the license fee. ``other``: what the parts before do not cover.
     """
 
-    history: float = 0.0
-    trend: float = 0.0
-    popularity: float = 0.0
-    cohort: float = 0.0
-    cost: float = 0.0
-    other: float = 0.0
+    history: float = ZERO
+    trend: float = ZERO
+    popularity: float = ZERO
+    cohort: float = ZERO
+    cost: float = ZERO
+    other: float = ZERO
 
 
 class RatingParts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

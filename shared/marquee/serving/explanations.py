@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from marquee.scoring.cohort_scores import score_cohorts
-from marquee.serving.answer_document import Explanation, RatingParts, Reason, ScoreParts
+from marquee.serving.answer_document import ZERO, Explanation, RatingParts, Reason, ScoreParts
 from marquee.serving.list_builder import MovieList
 from marquee.serving.scored_movie import Tier
 from marquee.serving.user_state import UserState
@@ -152,7 +152,7 @@ def _split_scores(
     for movie, own, trend, cost in zip(result.movies, popularity, trends, costs, strict=True):
         taste = movie.score + cost - own
         history = taste / trend
-        parts.append(ScoreParts(history, taste - history, own, cost=0.0 - cost))
+        parts.append(ScoreParts(history, taste - history or ZERO, own or ZERO, cost=-cost or ZERO))
     return vectors @ terms.T, parts
 
 
