@@ -43,6 +43,7 @@ class FileStore:
 
     def __init__(self, root: Path, *, lock_timeout_s: float = 20.0) -> None:
         self.root = root
+        self._real_root: Path | None = None
         self._lock_timeout_s = lock_timeout_s
 
     def __repr__(self) -> str:
@@ -111,7 +112,8 @@ class FileStore:
     def _path(self, name: str) -> Path:
         path = self.root / check_name(name)
         # A symbolic link below the root may point outside of it.
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        self._real_root = self._real_root or self.root.resolve()  # Takes as long as opening a file.
+        if not path.resolve().is_relative_to(self._real_root):
             raise ObjectStoreError(f"{name!r} is a link out of {self.root}")
         return path
 
