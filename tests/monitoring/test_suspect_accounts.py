@@ -112,6 +112,21 @@ def test_mark_suspects_watches_alone_are_an_attack_unless_all_watch(database: Da
     assert mark_suspects(database, NOW, FIVE_STARS) == 0
 
 
+def test_mark_suspects_several_movies_are_marked_together(database: Database) -> None:
+    """Each movie's attackers are marked by their own level; who attacks two movies is marked for both."""
+    insert_honest(database)
+    insert_attack(database, 25)
+    other = [(f"9{n:03}", "movie-8+2000", 1) for n in range(20, 35)]
+    insert_ratings(database, other, 1, 3)
+    mark_suspects(database, NOW, FIVE_STARS)
+    found = rows(database, "SELECT user_id, movie_id, level FROM suspect_accounts WHERE user_id LIKE '9___'")
+    assert {(user, movie) for user, movie, _ in found} == {
+        *((f"9{n:03}", "movie-7+2000") for n in range(25)),
+        *((user, movie) for user, movie, _ in other),
+    }
+    assert all(level in LEVELS[:2] if movie == "movie-7+2000" else level in LEVELS[2:] for _, movie, level in found)
+
+
 def test_mark_suspects_repeated_ratings_of_one_account_count_once(database: Database) -> None:
     """One account that rates a movie a hundred times is one account."""
     insert_honest(database)

@@ -6,7 +6,7 @@ suspect until a person clears them, so that the next model is free of the attack
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ from marquee.db.pool import Database
 from marquee.events.log_scale import LogScale
 from marquee.monitoring.account_anomalies import (
     LEVELS,
-    WATCHED,
     AttackedMovie,
     MovieRatings,
     MovieWatches,
@@ -86,17 +85,20 @@ counted (movie_id, new, recent, old) AS (
     WHERE started >= %(now)s AND started < {_DAY.format("%(now)s::timestamptz")} + INTERVAL '1 day' GROUP BY 1)
 SELECT movie_id, sum(new)::bigint, sum(recent)::bigint, sum(old)::bigint
 FROM counted GROUP BY movie_id HAVING sum(new + recent + old) > 0 ORDER BY movie_id"""  # noqa: S608
-_MARK_WATCHERS = f"""
+# New accounts are read once, however many movies they attack. Of two levels of a movie the first counts.
+_MARK = """
 INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
-{_NEW_WATCHES}
-SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent WHERE movie_id = %(movie_id)s ORDER BY user_id
-ON CONFLICT (user_id, movie_id) DO NOTHING"""  # noqa: S608
-_MARK = f"""
-INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
-{_NEW_RATINGS}
-SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent
-WHERE movie_id = %(movie_id)s AND rating * rating_step() BETWEEN %(least)s AND %(greatest)s ORDER BY user_id
-ON CONFLICT (user_id, movie_id) DO NOTHING"""  # noqa: S608
+NEW_EVENTS
+SELECT user_id, movie_id, level, %(now)s, log_p
+FROM recent JOIN unnest(%(movies)s::text[], %(levels)s::text[], %(log_ps)s::float8[], %(least)s::numeric[],
+                        %(greatest)s::numeric[])
+    WITH ORDINALITY AS attacked (movie_id, level, log_p, least, greatest, place) USING (movie_id)
+WHERE CONDITION ORDER BY user_id, movie_id, place
+ON CONFLICT (user_id, movie_id) DO NOTHING"""
+_MARK_RATERS = _MARK.replace("NEW_EVENTS", _NEW_RATINGS).replace(
+    "CONDITION", "rating * rating_step() BETWEEN least AND greatest"
+)
+_MARK_WATCHERS = _MARK.replace("NEW_EVENTS", _NEW_WATCHES).replace("CONDITION", "true")
 
 
 class SuspectAccounts:
@@ -123,9 +125,9 @@ def mark_suspects(database: Database, now: datetime, scale: LogScale) -> int:
         cursor.execute("SELECT merge_movie_counts(%s)", (now - 2 * WINDOW,))
     if not database.read(_HAS_ESTABLISHED, times, deadline_ms=DEADLINE_MS)[0][0]:
         return 0
-    targets = find_targets(count_ratings(database, times, bounds))
-    targets += find_watched_targets(count_watches(database, times))
-    return sum(_mark(database, target, times, bounds.get(target.level, (0.0, 0.0))) for target in targets)
+    rated = find_targets(count_ratings(database, times, bounds))
+    watched = find_watched_targets(count_watches(database, times))
+    return _mark(database, _MARK_RATERS, rated, times, bounds) + _mark(database, _MARK_WATCHERS, watched, times, {})
 
 
 def count_ratings(
@@ -147,12 +149,26 @@ def count_watches(database: Database, times: Mapping[str, datetime]) -> list[Mov
     return [MovieWatches(*row) for row in database.read(_WATCH_COUNTS, times, deadline_ms=DEADLINE_MS)]
 
 
-def _mark(database: Database, target: AttackedMovie, times: dict[str, Any], bounds: tuple[float, float]) -> int:
-    """Write the accounts that attack a movie with ratings within ``bounds``, or by watches; return the new rows."""
-    values: dict[str, Any] = {"movie_id": target.movie_id, "level": target.level, "log_p": target.log_p}
-    values |= {"least": bounds[0], "greatest": bounds[1]}
+def _mark(
+    database: Database,
+    statement: str,
+    targets: Sequence[AttackedMovie],
+    times: Mapping[str, datetime],
+    bounds: Mapping[str, tuple[float, float]],
+) -> int:
+    """Write the accounts that attack the movies, with ratings within the ``bounds`` of a level; return the new rows."""
+    if not targets:
+        return 0
+    ranges = [bounds.get(target.level, (0.0, 0.0)) for target in targets]
+    values = {
+        "movies": [target.movie_id for target in targets],
+        "levels": [target.level for target in targets],
+        "log_ps": [target.log_p for target in targets],
+        "least": [least for least, _ in ranges],
+        "greatest": [greatest for _, greatest in ranges],
+    }
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-        cursor.execute(_MARK_WATCHERS if target.level == WATCHED else _MARK, {**times, **values})
+        cursor.execute(statement, {**times, **values})
         return int(cursor.rowcount)
 
 
