@@ -100,10 +100,10 @@ def test_shares_of_a_fold_in_are_linear_in_the_ratings(n_ratings: int, drift: Dr
         predicted: np.ndarray = vectors @ vector + biases + np.float32(3.5 + bias)
         return predicted
 
-    baseline, shares = fold_in.shares(items, ratings, targets)
+    baseline, shares = fold_in.shares(fold_in.prepare_shares(items, ratings), targets)
     assert np.abs(baseline + shares.sum(axis=1) - predict(ratings)).max() < 2e-5
     higher = ratings + np.eye(n_ratings, dtype="f4")[0]
-    change = fold_in.shares(items, higher, targets)[1][:, 0] - shares[:, 0]
+    change = fold_in.shares(fold_in.prepare_shares(items, higher), targets)[1][:, 0] - shares[:, 0]
     assert np.abs(predict(higher) - predict(ratings) - change).max() < 2e-5
 
 

@@ -44,8 +44,8 @@ _READS_PER_RELEASE = 64
 _HEADER = struct.Struct("<II")
 
 
-class UserRecord(msgspec.Struct, frozen=True):
-    """Stored data of one user."""
+class UserRecord(msgspec.Struct, frozen=True, eq=False):
+    """Stored data of one user. Records are compared by identity."""
 
     user_id: str
     bias: float

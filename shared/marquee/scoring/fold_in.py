@@ -38,6 +38,17 @@ class Prior(NamedTuple):
     implicit: NDArray[np.floating] | None = None
 
 
+class RatingShares(NamedTuple):
+    """Shares of a user's ``n`` ratings in the prediction for any item: affine in the item's vector.
+
+    ``slopes``: [k, n]; ``offsets``: [n]; ``shift``: the implicit feedback [k+1], None for none.
+    """
+
+    slopes: Vector
+    offsets: Vector
+    shift: Vector | None
+
+
 class FoldIn:
     """Fold-in over a fixed catalog; all terms that do not depend on the user are precomputed.
 
@@ -87,46 +98,50 @@ class FoldIn:
         theta += mean
         return theta[:k], float(theta[k]) + drift
 
-    def shares(
-        self, items: NDArray[np.integer], ratings: NDArray[np.floating], targets: NDArray[np.integer]
-    ) -> tuple[Vector, Vector]:
+    def prepare_shares(self, items: NDArray[np.integer], ratings: NDArray[np.floating]) -> RatingShares:
+        """Return what :meth:`shares` needs of a user, whose ``items`` and ``ratings`` [n] are as above."""
+        k, n = self._vectors.shape[1], len(items)
+        if not n:
+            return RatingShares(np.zeros((k, 0), np.float32), np.zeros(0, np.float32), None)
+        rated = np.ones((n, k + 1), np.float32)
+        rated[:, :k] = self._vectors.take(items, axis=0)
+        residuals = (ratings - self._prior_predictions.take(items)).astype(np.float32, copy=False)
+        shift: Vector | None = None
+        if self._implicit is not None:
+            shift = self._implicit.take(items, axis=0).sum(axis=0, dtype=np.float32) * np.float32(n**-0.5)
+            residuals = residuals - rated @ shift
+        if self._drift is None:
+            slopes = self._weigh(rated) * residuals
+            return RatingShares(slopes[:k], slopes[k], shift)
+        # Column k + 1 + j holds the residual of rating j alone.
+        x = self._drift.whiten(np.hstack([rated, np.diag(residuals)]))
+        rated, errors = x[:, : k + 1], x[:, k + 1 :]
+        ahead, weights = self._drift.next_weights(n), self._weigh(rated)
+        window = slice(-len(ahead), None)
+        offsets = np.asarray(-(ahead @ rated[window]) @ weights, np.float32)
+        offsets[window] += ahead
+        slopes = weights @ errors
+        return RatingShares(slopes[:k], slopes[k] + offsets @ errors, shift)
+
+    def shares(self, user: RatingShares, targets: NDArray[np.integer]) -> tuple[Vector, Vector]:
         """Return the predictions for ``targets`` [m] without the ratings, and the share of each rating in them, [m, n].
 
         Their sum is the prediction by :meth:`posterior_mean`, which is linear in the ratings. What a rating says by its
         mere existence, the implicit feedback, is in the first part.
         """
-        k, n = self._vectors.shape[1], len(items)
-        both = np.concatenate([items, targets])  # One pass over the catalog's vectors for both.
-        x = np.ones((len(both), k + 1), np.float32)
-        x[:, :k] = self._vectors.take(both, axis=0)
-        predictions = self._prior_predictions.take(both)
-        rated, wanted, baseline = x[:n], x[n:], predictions[n:]
-        if not n:
-            return baseline, np.zeros((len(targets), 0), np.float32)
-        residuals = ratings - predictions[:n]
-        if self._implicit is not None:
-            shift = self._implicit.take(items, axis=0).sum(axis=0) * np.float32(n**-0.5)
-            residuals = residuals - rated @ shift
-            baseline = baseline + wanted @ shift
-        if self._drift is None:
-            return baseline, self._weigh(rated, wanted) * residuals
-        # Column k + 1 + j holds the residual of rating j alone.
-        x = self._drift.whiten(np.hstack([rated, np.diag(residuals.astype(np.float32))]))
-        rated, errors = x[:, : k + 1], x[:, k + 1 :]
-        ahead = self._drift.next_weights(n)
-        window = slice(-len(ahead), None)
-        weights = self._weigh(rated, wanted - ahead @ rated[window])
-        weights[:, window] += ahead
-        return baseline, weights @ errors
+        vectors, baseline = self._vectors.take(targets, axis=0), self._prior_predictions.take(targets)
+        if user.shift is not None:
+            baseline = baseline + vectors @ user.shift[:-1] + user.shift[-1]
+        return baseline, vectors @ user.slopes + user.offsets
 
-    def _weigh(self, rated: Vector, wanted: Vector) -> Vector:
-        """Return the weight of each residual in the prediction for each row of ``wanted``, [m, n]."""
+    def _weigh(self, rated: Vector) -> Vector:
+        """Return the matrix whose product with an item's ``[vector, 1]`` is the weight of each residual, [k+1, n]."""
         if len(rated) >= rated.shape[1]:
-            weights: Vector = np.linalg.solve(rated.T @ rated + self._precision, wanted.T).T @ rated.T
+            weights: Vector = np.linalg.solve(rated.T @ rated + self._precision, rated.T)
             return weights
         # The same by the matrix inversion lemma, with one equation for each rating instead of each factor.
         projected = rated @ self._covariance
         products = projected @ rated.T
         products.flat[:: len(rated) + 1] += 1.0
-        weights = wanted @ np.linalg.solve(products, projected).T
+        weights = np.linalg.solve(products, projected).T
         return weights

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from marquee.scoring.item_similarity import ItemSimilarity
+    from marquee.serving.past_movies import PastMovies
 
 log = logging.getLogger(__name__)
 
@@ -202,14 +203,25 @@ class Engine:
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
-    def explain_ratings(
-        self, items: NDArray[np.integer], ratings: NDArray[np.floating], rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the predictions for ``rows`` without any rating, and the contribution of each rating by fold-in.
+    def find_past(self, state: UserState) -> PastMovies:
+        """Return the past movies of a user. Those of a stored record are kept, as the record is."""
+        if state.record is not None and not state.has_new_items:
+            return self._past_of_record(state.record)
+        from marquee.serving.past_movies import read_past
 
-        ``items`` [n] and ``ratings`` [n] are the user's ratings. Returns [len(rows)] and [len(rows), n].
-        """
-        return self._fold_in.shares(items, ratings, rows)
+        return read_past(self.item_factors, self._fold_in, state)
+
+    @cached_property
+    def _past_of_record(self) -> Callable[[UserRecord], PastMovies]:
+        from marquee.serving.past_movies import read_past
+
+        return lru_cache(MAX_CACHED_RECORDS)(partial(read_past, self.item_factors, self._fold_in))
+
+    def share_ratings(
+        self, past: PastMovies, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the predictions for ``rows`` [m] without any rating, and the share of each past movie, [m, n]."""
+        return self._fold_in.shares(past.rating_shares, rows)
 
     def residual_interval(self, state: UserState) -> ResidualInterval | None:
         """Return the interval of the residuals of the user's ratings; None if it was not calibrated."""

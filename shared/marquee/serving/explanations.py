@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from marquee.scoring.cohort_scores import score_cohorts
 from marquee.serving.answer_document import ZERO, Explanation, RatingParts, Reason, ScoreParts
 from marquee.serving.list_builder import MovieList
+from marquee.serving.past_movies import PastMovies
 from marquee.serving.scored_movie import Tier
 from marquee.serving.user_state import UserState
 
@@ -71,10 +72,10 @@ def explain_list(engine: Engine, state: UserState, result: MovieList, n: int) ->
         return ()
     # A short call of NumPy costs more than arithmetic on twenty Python numbers, so that there are few of them here.
     rows, length = np.array(result.rows, np.intp), len(result.rows)
-    past = _describe_history(engine, state)
-    baseline, rating_shares = _share_ratings(engine, state, rows, all_rated=None not in past.ratings)
+    past = engine.find_past(state)
+    baseline, rating_shares = engine.share_ratings(past, rows)
     if result.tier in _HISTORY_TIERS:
-        shares, parts = _split_scores(engine, state, result, rows)
+        shares, parts = _split_scores(engine, past, result, rows)
         because = _name_reasons(past, np.concatenate([shares, rating_shares]), n)
     else:
         parts, because = _split_popularity(engine, result, rows), [()] * (2 * length)
@@ -95,25 +96,7 @@ def _find_sources(result: MovieList) -> list[str]:
     return sources
 
 
-class _Past(NamedTuple):
-    """Columns of the past movies: ids, titles and ratings."""
-
-    movie_ids: list[str]
-    titles: list[str | None]
-    ratings: list[float | None]
-
-
-def _describe_history(engine: Engine, state: UserState) -> _Past:
-    factors, rows = engine.item_factors, state.items.tolist()
-    movie_ids, titles = factors.movie_ids, factors.metadata.titles
-    return _Past(
-        [movie_ids[row] for row in rows],
-        [titles[row] or None for row in rows] if titles else [None] * len(rows),
-        [rating if rating == rating else None for rating in state.ratings.tolist()],
-    )
-
-
-def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...]]:
+def _name_reasons(past: PastMovies, shares: Floats, n: int) -> list[tuple[Reason, ...]]:
     """Return the ``n`` largest positive ``shares`` [m, n_past] of each row, largest first."""
     order = _find_largest(shares, n)
     best = shares[np.arange(len(shares))[:, None], order]
@@ -135,17 +118,15 @@ def _find_largest(shares: Floats, n: int) -> NDArray[np.intp]:
 
 
 def _split_scores(
-    engine: Engine, state: UserState, result: MovieList, rows: NDArray[np.intp]
+    engine: Engine, past: PastMovies, result: MovieList, rows: NDArray[np.intp]
 ) -> tuple[Floats, list[ScoreParts]]:
     """Return the share of each past movie in each score, [m, n_past], and the parts of the scores.
 
     The parts are history, trend, popularity and the deduction for license fees.
     """
     factors = engine.item_factors
-    terms = factors.rank_history.take(state.items, axis=0) * state.weights[:, None]
     vectors = factors.rank_items.take(rows, axis=0)
-    n_taste = terms.shape[1] - factors.manifest.popularity_columns
-    popularity = (vectors[:, n_taste:] @ np.add.reduce(terms[:, n_taste:], axis=0)).tolist()
+    popularity = (vectors[:, vectors.shape[1] - len(past.popularity) :] @ past.popularity).tolist()
     trends = [1.0] * len(rows) if factors.trend is None else factors.trend.take(rows).tolist()
     costs = [0.0] * len(rows) if result.deductions is None else result.deductions.take(rows).tolist()
     parts = []
@@ -153,7 +134,7 @@ def _split_scores(
         taste = movie.score + cost - own
         history = taste / trend
         parts.append(ScoreParts(history, taste - history or ZERO, own or ZERO, cost=-cost or ZERO))
-    return vectors @ terms.T, parts
+    return vectors @ past.terms.T, parts
 
 
 def _make_parts(result: MovieList, rows: NDArray[np.intp], **columns: Floats) -> list[ScoreParts]:
@@ -173,15 +154,3 @@ def _split_popularity(engine: Engine, result: MovieList, rows: NDArray[np.intp])
         own, weights = zip(*result.cohort_rows, strict=True)
         columns["cohort"] = np.asarray(weights, np.float32) @ factors.cohort_scores[list(own)][:, rows]
     return _make_parts(result, rows, **columns)
-
-
-def _share_ratings(
-    engine: Engine, state: UserState, rows: NDArray[np.intp], *, all_rated: bool
-) -> tuple[Floats, Floats]:
-    """Return the predicted ratings without any rating [m], and the share of each past movie in them, [m, n_past]."""
-    if all_rated:
-        return engine.explain_ratings(state.items, state.ratings, rows)
-    rated = state.ratings == state.ratings  # Not NaN.
-    shares = np.zeros((len(rows), len(rated)), np.float32)
-    baseline, shares[:, rated] = engine.explain_ratings(state.items[rated], state.ratings[rated], rows)
-    return baseline, shares
