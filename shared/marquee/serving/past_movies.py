@@ -18,15 +18,14 @@ Floats: TypeAlias = "NDArray[np.float32]"
 
 
 class PastMovies(NamedTuple):
-    """Ids, titles and ratings of a user's ``n`` past movies, and their parts of scores and ratings.
+    """A user's ``n`` past movies, and their parts of scores and ratings.
 
-    ``terms`` [n, r]: weighted ranking vectors, whose product with an item's is the share of its score.
+    ``columns`` [3, n]: ids, titles and ratings, as Python objects; a title that is not known and a rating that was not
+    given are None. ``terms`` [n, r]: weighted ranking vectors, whose product with an item's is the share of its score.
     ``popularity``: sum of their columns of popularity. ``rating_shares``: 0 for a movie that is not rated.
     """
 
-    movie_ids: list[str]
-    titles: list[str | None]
-    ratings: list[float | None]
+    columns: NDArray[np.object_]
     terms: Floats
     popularity: Floats
     rating_shares: RatingShares
@@ -43,11 +42,9 @@ def read_past(factors: ItemFactors, fold_in: FoldIn, history: UserRecord | UserS
         slopes, offsets = np.zeros((len(shares.slopes), len(rows)), np.float32), np.zeros(len(rows), np.float32)
         slopes[:, rated], offsets[rated] = shares.slopes, shares.offsets
         shares = RatingShares(slopes, offsets, shares.shift)
-    return PastMovies(
+    columns = [
         [factors.movie_ids[row] for row in rows],
         [titles[row] or None for row in rows] if titles else [None] * len(rows),
         [rating if rating == rating else None for rating in history.ratings.tolist()],
-        terms,
-        terms[:, n_taste:].sum(axis=0),
-        shares,
-    )
+    ]
+    return PastMovies(np.array(columns, object), terms, terms[:, n_taste:].sum(axis=0), shares)
