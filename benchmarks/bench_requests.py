@@ -24,7 +24,7 @@ from marquee.serving.list_request import ListRequest, Rules
 from marquee.serving.policy_rules import limit_age
 from marquee.serving.user_state import EMPTY, build_user_state
 
-USERS, ROUNDS, ROUND_S = 1_000, 15, 0.4
+USERS, ROUNDS, ROUND_S = 1_000, 31, 0.4
 FILTERS = "genre=genre%200,genre%201,-genre%205&year=1980..1999&max_cost=0.5"
 LISTS = 1_000_000
 _NOW, _EXPLORATION = datetime(2026, 1, 1, tzinfo=UTC), Exploration(0.1, 3, 9, 1)
