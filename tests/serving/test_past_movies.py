@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tests.serving.test_rules import NOW, get_state
 
+from marquee.serving import engine
 from marquee.serving.engine import Engine
 from marquee.serving.explanations import explain_list
 from marquee.serving.list_builder import ListContext
@@ -12,8 +14,8 @@ from marquee.serving.list_request import ListRequest
 from marquee.serving.user_state import UserState, build_user_state
 
 
-def test_find_past_of_a_record_is_kept(catalog_engine: Engine) -> None:
-    """The same record has the same past movies; another user has others."""
+def test_find_past_of_a_record_is_kept(catalog_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same record has the same past movies; another user has others. Long histories would take too much memory."""
     first, again, other = (
         build_user_state(catalog_engine.item_factors, catalog_engine.find_record(user), None)
         for user in ("1001", "1001", "1002")
@@ -21,6 +23,8 @@ def test_find_past_of_a_record_is_kept(catalog_engine: Engine) -> None:
     past = catalog_engine.find_past(first)
     assert catalog_engine.find_past(again) is past
     assert catalog_engine.find_past(other).columns[0].tolist() != past.columns[0].tolist()
+    monkeypatch.setattr(engine, "_MAX_KEPT_HISTORY", len(first.items) - 1)
+    assert catalog_engine.find_past(again) is not past
 
 
 def test_find_past_after_a_new_event_has_the_new_movie(catalog_engine: Engine) -> None:

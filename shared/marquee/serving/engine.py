@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 MAX_CACHED_RECORDS = 2_000
 """Maximum number of user records in memory, a few kilobytes each. They do not expire, as artifacts never change."""
 
+_MAX_KEPT_HISTORY = 100
+"""Length of a history up to which its past movies are kept with the record: 26 kB at ranks of 32."""
+
 _HIDDEN_POLICIES = 7
 """Number of policies whose hidden rows are cached, in addition to the current one."""
 
@@ -204,8 +207,8 @@ class Engine:
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
     def find_past(self, state: UserState) -> PastMovies:
-        """Return the past movies of a user. Those of a stored record are kept, as the record is."""
-        if state.record is not None and not state.has_new_items:
+        """Return the past movies of a user. Those of a stored record are kept, unless they are many."""
+        if state.record is not None and not state.has_new_items and len(state.items) <= _MAX_KEPT_HISTORY:
             return self._past_of_record(state.record)
         from marquee.serving.past_movies import read_past
 
