@@ -7,8 +7,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -161,16 +161,20 @@ def test_read_from_hanging_server_raises_after_deadline(own_server: EmbeddedPost
         database.read("SELECT 1", deadline_ms=5_000)
         assert own_server.pid is not None
         family = [psutil.Process(own_server.pid), *psutil.Process(own_server.pid).children()]
-        for process in family:
-            process.send_signal(signal.SIGSTOP)
+        _signal_all(family, signal.SIGSTOP)
         try:
             for _ in range(3):  # The query in flight, then new connections.
                 with pytest.raises(DatabaseUnavailable, match="did not answer within 40 ms"):
                     database.read("SELECT 1", deadline_ms=40)
         finally:
-            for process in family:
-                process.send_signal(signal.SIGCONT)
+            _signal_all(family, signal.SIGCONT)
         assert database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
+
+
+def _signal_all(processes: Iterable[psutil.Process], signal_number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # A worker such as autovacuum's may have ended.
+            process.send_signal(signal_number)
 
 
 def test_read_connecting_continues_beyond_one_deadline(database_url: str) -> None:
