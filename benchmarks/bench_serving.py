@@ -34,7 +34,7 @@ USERS = 1_000
 COPIES_MB = 200
 
 ROUNDS, ROUND_S, CONNECTIONS = 15, 0.5, 8
-COLD_ROUNDS, USER_COUNT_ROUNDS = 30, 40
+COLD_ROUNDS, USER_COUNT_ROUNDS = 60, 40
 SWAPS, FULL_SIZE = 100, 1_000_000
 
 StartInstance: TypeAlias = "Callable[[], AbstractContextManager[Instance]]"
