@@ -23,8 +23,8 @@ _KEY_HEADER = "Marquee-Key"
 Parameter: TypeAlias = str | int | float | bool | Sequence[str] | None
 
 
-class RecommendParameters(TypedDict, total=False):
-    """Parameters of a list; docs/recommend.md describes them."""
+class _SharedParameters(TypedDict, total=False):
+    """Parameters of lists and of similar movies."""
 
     n: int | None
     exclude: Sequence[str] | None
@@ -33,6 +33,11 @@ class RecommendParameters(TypedDict, total=False):
     language: Sequence[str] | None
     max_age: int | None
     max_cost: float | None
+
+
+class RecommendParameters(_SharedParameters, total=False):
+    """Parameters of a list; docs/recommend.md describes them."""
+
     diversity: float | None
     calibrated: bool | None
     page: str | None
@@ -40,16 +45,9 @@ class RecommendParameters(TypedDict, total=False):
     explain: int | None
 
 
-class SimilarParameters(TypedDict, total=False):
+class SimilarParameters(_SharedParameters, total=False):
     """Parameters of similar movies; docs/recommend.md describes them."""
 
-    n: int | None
-    exclude: Sequence[str] | None
-    genre: Sequence[str] | None
-    year: str | None
-    language: Sequence[str] | None
-    max_age: int | None
-    max_cost: float | None
     user: str | None
 
 
