@@ -61,6 +61,12 @@ def query_vector(factors: ItemFactors, items: NDArray[np.integer], weights: Floa
     return query
 
 
+def history_terms(factors: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """Return the weighted vectors of a history, [n_history, r]; the query vector is their sum."""
+    terms: Floats = factors.rank_history.take(items, axis=0) * weights[:, None]
+    return terms
+
+
 def ranking_scores(factors: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
     """Return the ranking score of every item, [n_items], for a user with the history ``items``."""
     scores: Floats = factors.rank_items @ query_vector(factors, items, weights)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from marquee.registry.item_factors import history_terms
 from marquee.scoring.cohort_scores import score_cohorts
 from marquee.serving.answer_document import ZERO, Explanation, RatingParts, Reason, ScoreParts
 from marquee.serving.list_builder import MovieList
@@ -35,8 +36,8 @@ _FEW = 32
 def compute_shares(engine: Engine, state: UserState, rows: Sequence[int]) -> Floats:
     """Return the share of each past movie in the ranking score of each of ``rows``, [len(rows), n_history]."""
     factors = engine.item_factors
-    history = factors.rank_history.take(state.items, axis=0) * state.weights[:, None]
-    shares: Floats = factors.rank_items.take(np.asarray(rows, np.intp), axis=0) @ history.T
+    terms = history_terms(factors, state.items, state.weights)
+    shares: Floats = factors.rank_items.take(np.asarray(rows, np.intp), axis=0) @ terms.T
     return shares
 
 

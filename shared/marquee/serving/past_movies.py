@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from marquee.registry.item_factors import ItemFactors
+from marquee.registry.item_factors import ItemFactors, history_terms
 from marquee.registry.user_store import UserRecord
 from marquee.scoring.fold_in import FoldIn, RatingShares
 from marquee.serving.user_state import UserState
@@ -34,7 +34,7 @@ class PastMovies(NamedTuple):
 def read_past(factors: ItemFactors, fold_in: FoldIn, history: UserRecord | UserState) -> PastMovies:
     """Return the past movies of a history."""
     rows, titles = history.items.tolist(), factors.metadata.titles
-    terms = factors.rank_history.take(history.items, axis=0) * history.weights[:, None]
+    terms = history_terms(factors, history.items, history.weights)
     n_taste = terms.shape[1] - factors.manifest.popularity_columns
     rated = ~np.isnan(history.ratings)
     shares = fold_in.prepare_shares(history.items[rated], history.ratings[rated])
